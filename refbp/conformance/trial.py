@@ -1,0 +1,178 @@
+"""One case on both sides, every piece computed once and when first asked for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refbp.contract import Grads, Layer, State, Step, is_training
+from refbp.spec import Case, Spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from refbp.conformance.twin import TorchRun
+
+Array = NDArray[Any]
+SEED = 20260101
+
+
+class Trial:
+    """A case drawn from a seed, in one dtype: the layer's run, the twin's run, and variations of both.
+
+    ``drawn`` are the inputs that the case describes; ``inputs`` adds a random layer's noise, which only the layer is
+    given. ``float32`` is the same trial with everything rounded, and ``rounded`` that one's values back in float64.
+    """
+
+    def __init__(
+        self, spec: Spec, index: int, seed: int = SEED, dtype: Any = np.float64, round_to: Any = None
+    ) -> None:
+        self.spec = spec
+        self.index = index
+        self.case: Case = spec.cases[index]
+        self.id = spec.case_ids()[index]
+        self.seed = seed
+        self.dtype = np.dtype(dtype)
+        self.round_to = np.dtype(round_to or dtype)
+        self.layer: Layer[Any] = self.case.layer
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator of its own for each purpose, the same in every process."""
+        return np.random.default_rng([self.seed, *(zlib.crc32(s.encode()) for s in (self.spec.name, self.id, purpose))])
+
+    @cached_property
+    def noise_seed(self) -> int:
+        """torch's seed for the run."""
+        return int(self.rng("noise").integers(2**31))
+
+    @cached_property
+    def drawn(self) -> tuple[Array, ...]:
+        """The inputs that the case describes."""
+        rng = self.rng("inputs")
+        return tuple(self._cast(np.asarray(draw(rng))) for draw in self.case.draws)
+
+    def _cast(self, a: Array) -> Array:
+        return a.astype(self.round_to).astype(self.dtype) if a.dtype.kind == "f" else a
+
+    @cached_property
+    def input_names(self) -> list[str]:
+        """What forward calls its inputs."""
+        names = list(self.layer.inputs())
+        return names + [f"input{i}" for i in range(len(names), len(self.case.draws))]
+
+    @cached_property
+    def twin(self) -> torch.nn.Module:
+        """The torch module, its state drawn anew."""
+        from refbp.conformance import twin
+
+        module = twin.build(self.spec, self.layer)
+        twin.redraw(module, self.case, self.rng("state"))
+        return module
+
+    @cached_property
+    def state(self) -> State:
+        """The twin's state: the layer must understand it as it is."""
+        from refbp.conformance import twin
+
+        state = twin.state_of(self.twin)
+        return State({n: self._cast(a) for n, a in state.items()}, state.buffers)
+
+    @cached_property
+    def noise(self) -> tuple[Array, ...]:
+        """A random layer's noise, recovered from its twin."""
+        if self.spec.noise is None or not is_training(self.layer):
+            return ()
+        from refbp.conformance.twin import Probe
+
+        probe = Probe(self.twin, self.layer, self.spec, self.noise_seed, self.case.options)
+        given = self.spec.noise(self.layer, probe, *(a.astype(np.float64) if a.dtype.kind == "f" else a for a in self.drawn))
+        return tuple(None if a is None else self._cast(a) for a in given)  # type: ignore[misc]
+
+    @cached_property
+    def inputs(self) -> tuple[Array, ...]:
+        """What the layer is given: the drawn inputs, and its noise where it has some."""
+        return self.drawn + self.noise
+
+    @cached_property
+    def torch(self) -> TorchRun:
+        """The twin's run."""
+        from refbp.conformance.twin import TorchRun
+
+        return TorchRun(self)
+
+    def step(self, inputs: Sequence[Any] | None = None, state: Any = None) -> Step:
+        """The layer's forward, through the checked entrance."""
+        with np.errstate(all="ignore"):
+            return self.layer(
+                self.state if state is None else state, *(self.inputs if inputs is None else inputs), **self.case.options
+            )
+
+    @cached_property
+    def own(self) -> Step:
+        """The layer's run."""
+        return self.step()
+
+    @cached_property
+    def outputs(self) -> list[Array]:
+        """Its outputs, as a list."""
+        return as_list(self.own.outputs)
+
+    @cached_property
+    def upstream(self) -> list[Array | None]:
+        """One random signed upstream gradient per floating output."""
+        return self.upstream_for(self.outputs)
+
+    def upstream_for(self, outputs: Sequence[Array], purpose: str = "upstream") -> list[Array | None]:
+        """The same for outputs of these shapes; ``None`` for an output of integers."""
+        rng = self.rng(purpose)
+        return [
+            None
+            if y.dtype.kind != "f"
+            else self._cast(np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)))
+            for y in outputs
+        ]
+
+    def pull(self, step: Step, upstream: Sequence[Array | None]) -> Grads:
+        """A step's backward, with NumPy's warnings off: NaN and infinity are compared, not announced."""
+        with np.errstate(all="ignore"):
+            return step.backward(*upstream)
+
+    @cached_property
+    def own_grads(self) -> dict[str, Array | None]:
+        """The layer's gradients by name, inputs first."""
+        return named(self.pull(self.own, self.upstream), self.input_names)
+
+    @cached_property
+    def float32(self) -> Trial:
+        """This trial with inputs and state rounded to float32."""
+        return self._sibling(np.float32)
+
+    @cached_property
+    def rounded(self) -> Trial:
+        """The float32 trial's values, computed with in float64: what float32 results are measured against."""
+        return self._sibling(np.float64)
+
+    def _sibling(self, dtype: Any) -> Trial:
+        other = Trial(self.spec, self.index, self.seed, dtype, round_to=np.float32)
+        other.__dict__["twin"] = self.twin  # only its structure and names matter: each run sets its state
+        return other
+
+    @cached_property
+    def fan(self) -> int:
+        """The size of the largest array that takes part."""
+        return max([1, *(a.size for a in (*self.inputs, *self.state.values(), *self.outputs) if a is not None)])
+
+
+def as_list(outputs: Any) -> list[Array]:
+    """One array or a tuple of them, as a list."""
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+
+def named(grads: Grads, input_names: Sequence[str]) -> dict[str, Array | None]:
+    """Gradients by name: the inputs', then the parameters'."""
+    return dict(zip(input_names, grads.inputs, strict=False)) | grads.params

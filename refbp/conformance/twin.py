@@ -1,0 +1,164 @@
+"""The identical torch model: built from the layer's own arguments, its state drawn anew, called, differentiated."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from refbp import registry
+from refbp.contract import Layer, State, is_training
+from refbp.spec import Case, Spec
+
+Array = NDArray[Any]
+torch.set_num_threads(1)
+
+
+def build(spec: Spec, layer: Layer[Any]) -> torch.nn.Module:
+    """The torch module of a layer: by the spec's own twin, or ``torch.nn.<Name>(**arguments)``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's notes on deprecated arguments are not news to who passes them
+        module = spec.twin(layer) if spec.twin else _by_name(layer)
+    return in_mode(module.double(), layer)
+
+
+def in_mode(module: torch.nn.Module, layer: Layer[Any]) -> torch.nn.Module:
+    """The module in the layer's mode; the parts of a composite that has none of its own keep theirs."""
+    return module.train(is_training(layer)) if hasattr(layer, "training") else module
+
+
+def _by_name(layer: Layer[Any]) -> torch.nn.Module:
+    name = type(layer).__name__
+    cls = getattr(torch.nn, name, None)
+    if cls is None:
+        raise LookupError(f"torch.nn has no {name}: give its Spec a twin, a function from the layer to a torch module")
+    arguments = {n: v for n, v in layer.arguments().items() if n != "training"}
+    tensors = {n: torch.tensor(arguments[n]) for n in layer.tensors if arguments.get(n) is not None}
+    return cast(torch.nn.Module, cls(**arguments | tensors))
+
+
+def of(layer: Layer[Any]) -> torch.nn.Module:
+    """The twin of a registered layer, for the twins of layers that are made of it."""
+    return build(registry.current().get(type(layer).__name__).spec, layer)
+
+
+def redraw(module: torch.nn.Module, case: Case, rng: np.random.Generator) -> None:
+    """Random values for every parameter and buffer: a fresh BatchNorm, all ones and zeros, has four ways to hide a bug.
+
+    Parameters are normal; floating buffers lie in [0.5, 2), for variances and class weights are positive; counts are
+    small integers. A case's own ``state`` draws come before these.
+    """
+    learned = {n for n, _ in module.named_parameters()}
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            shape = tuple(tensor.shape)
+            if name in case.state:
+                value = np.asarray(case.state[name](rng))
+            elif not tensor.is_floating_point():
+                value = rng.integers(1, 5, shape)
+            elif name in learned:
+                value = rng.normal(0, 1 / max(1.0, np.sqrt(np.prod(shape[1:]))), shape) + (len(shape) < 2)
+            else:
+                value = rng.uniform(0.5, 2, shape)
+            tensor.copy_(torch.from_numpy(np.array(value, np.float64)).to(tensor.dtype))
+
+
+def state_of(module: torch.nn.Module) -> State:
+    """A module's state as NumPy arrays of their own."""
+    learned = {n for n, _ in module.named_parameters()}
+    arrays = {n: t.detach().numpy().copy() for n, t in module.state_dict().items()}
+    return State(arrays, {n for n in arrays if n not in learned})
+
+
+class TorchRun:
+    """One forward and backward of the twin: outputs, gradients by name, and the state afterwards."""
+
+    def __init__(self, trial: Any, wanted: Sequence[str] | None = None) -> None:
+        spec: Spec = trial.spec
+        module = in_mode(copy.deepcopy(trial.twin), trial.layer)
+        if trial.dtype == np.float32:
+            module = module.float()
+        named = dict(module.named_parameters())
+        with torch.no_grad():
+            for n, t in module.state_dict().items():
+                t.copy_(torch.from_numpy(trial.state[n]))
+        inputs = [tensor(a) for a in trial.drawn]
+        floats = {n: t for n, t in zip(trial.input_names, inputs, strict=False) if t is not None and t.is_floating_point()}
+        for t in floats.values():
+            t.requires_grad_()
+        sought = {n: t for n, t in {**floats, **named}.items() if wanted is None or n in wanted}
+        if wanted is not None:
+            for n, t in {**floats, **named}.items():
+                t.requires_grad_(n in wanted)
+        torch.manual_seed(trial.noise_seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = call(spec, module, [None if t is None else t.clone() for t in inputs], trial.case.options)
+        self.outputs = [y.detach().numpy() for y in outputs]
+        self.state = {n: t.detach().numpy().copy() for n, t in module.state_dict().items()}
+        self.grads: dict[str, Array | None] = dict.fromkeys(sought)
+        pairs = [(y, torch.from_numpy(u)) for y, u in zip(outputs, trial.upstream_for(self.outputs), strict=True)
+                 if u is not None and y.requires_grad]  # fmt: skip
+        if pairs and sought:
+            ys, us = zip(*pairs, strict=True)
+            grads = torch.autograd.grad(ys, list(sought.values()), us, allow_unused=True)
+            self.grads = {n: None if g is None else g.numpy() for n, g in zip(sought, grads, strict=True)}
+
+
+def tensor(a: Array | None) -> torch.Tensor | None:
+    """A torch tensor with its own memory; indices become int64, as torch wants them."""
+    if a is None:
+        return None
+    return torch.from_numpy(np.array(a, np.int64 if a.dtype.kind in "iu" else a.dtype, order="C"))
+
+
+def call(spec: Spec, module: torch.nn.Module, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[torch.Tensor]:
+    """The module's outputs as a flat list, in the order in which the layer returns them."""
+    given = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in options.items()}
+    result = spec.call(module, *inputs, **given) if spec.call else module(*inputs, **given)
+    return list(_flat(result))
+
+
+def _flat(result: Any) -> Any:
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, tuple | list):
+        for r in result:
+            yield from _flat(r)
+
+
+class Probe:
+    """How a layer's noise is read off its twin: the same seed, other inputs."""
+
+    def __init__(
+        self, module: torch.nn.Module, layer: Layer[Any], spec: Spec, seed: int, options: Mapping[str, Any]
+    ) -> None:
+        module = in_mode(copy.deepcopy(module), layer)
+        self._module, self._spec, self._seed, self._options = module, spec, seed, options
+
+    def __call__(self, *inputs: Array) -> Array:
+        """The twin's first output for other inputs, under the seed of the run that is checked."""
+        module = copy.deepcopy(self._module)
+        torch.manual_seed(self._seed)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return cast(Array, call(self._spec, module, [tensor(a) for a in inputs], self._options)[0].numpy())
+
+    def dropout(self, *shapes: Sequence[int], p: float) -> list[Array]:
+        """The masks that torch's dropout draws, one after the other, under the seed of the run that is checked."""
+        torch.manual_seed(self._seed)
+        return [torch.nn.functional.dropout(torch.ones(*s, dtype=torch.float64), p).numpy() != 0 for s in shapes]
+
+
+def raises(run: Callable[[], Any]) -> Exception | None:
+    """The exception that torch raises, if it does."""
+    try:
+        run()
+    except Exception as error:  # whatever torch raises is its answer
+        return error
+    return None

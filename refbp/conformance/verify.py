@@ -1,0 +1,76 @@
+"""Run the checks over cases, and say what came out as data: one Result per layer, case and check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refbp.conformance.checks import CHECKS
+from refbp.conformance.outcome import Outcome, Verdict, broken
+from refbp.conformance.trial import SEED, Trial
+from refbp.errors import UnknownNameError
+from refbp.registry import Entry, unknown
+from refbp.spec import Spec
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check on one case of one layer; ``outcome`` is None where the check does not concern the case."""
+
+    layer: str
+    case: str
+    check: str
+    seed: int
+    outcome: Outcome | None
+
+    @property
+    def command(self) -> str:
+        """The command that repeats it."""
+        return f"refbp verify {self.layer} --case {self.case} --check {self.check} --seed {self.seed}"
+
+
+def run_check(trial: Trial, name: str) -> Outcome | None:
+    """One check on one trial, with exemptions applied; whatever a layer raises is an outcome."""
+    exempt = next((e for e in trial.spec.exempt if e.check == name and e.when(trial.case)), None)
+    waiver = next((w for w in trial.spec.waivers if w.check == name != "gradients" and w.when(trial.case)), None)
+    try:
+        with np.errstate(all="ignore"):
+            outcome = CHECKS[name](trial)
+    except Exception as error:  # a layer's code may raise anything; that is a finding, not a crash
+        outcome = broken(f"{type(error).__name__}: {error}")
+    if exempt and outcome is not None:
+        if outcome.wrong:
+            return Outcome(Verdict.AGREE, f"exempt: {exempt.reason}", notes=(f"exempt from {name}: {exempt.reason}",))
+        return broken(f"the exemption “{exempt.reason}” is stale: the check passes; remove it from the Spec")
+    if waiver and outcome is not None:
+        if outcome.wrong:
+            return Outcome(Verdict.KNOWN_BAD, waiver.reason, notes=(waiver.reason,))
+        return broken(f"the waiver “{waiver.reason}” has expired: torch agrees now; remove it from the Spec")
+    return outcome
+
+
+def verify(
+    entry: Entry, seed: int = SEED, cases: Sequence[str] = (), checks: Sequence[str] = ()
+) -> Iterator[Result]:
+    """Every result of one layer."""
+    spec = entry.spec
+    ids = spec.case_ids()
+    for name in checks:
+        if name not in CHECKS:
+            raise UnknownNameError(unknown("check", name, list(CHECKS)))
+    for index, case_id in enumerate(ids):
+        if cases and case_id not in cases:
+            continue
+        trial = Trial(spec, index, seed)
+        for name in checks or CHECKS:
+            yield Result(spec.name, case_id, name, seed, run_check(trial, name))
+
+
+def check_cases(specs: Sequence[Spec], cases: Sequence[str]) -> None:
+    """An unknown case id is a usage error that names the known ones."""
+    known = [i for s in specs for i in s.case_ids()]
+    for case in cases:
+        if case not in known:
+            raise UnknownNameError(unknown("case", case, sorted(set(known))))

@@ -1,0 +1,109 @@
+"""Layers made of layers: the chain rule, one link at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refbp.contract import Array, Forward, Grads, Layer, State, Step
+from refbp.errors import ArgumentError
+from refbp.layers.linear import Identity
+from refbp.shapes import Shape
+
+
+def part(state: Mapping[str, Array], name: str) -> dict[str, Array]:
+    """The entries of one part of a composite, under the part's own names: ``"0.weight"`` becomes ``"weight"``."""
+    prefix = f"{name}."
+    return {n.removeprefix(prefix): array for n, array in state.items() if n.startswith(prefix)}
+
+
+def prefixed(name: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`part`."""
+    return {f"{name}.{n}": entry for n, entry in entries.items()}
+
+
+@dataclass(frozen=True, init=False)
+class Sequential(Layer[tuple[Step, ...]]):
+    r"""y = fₙ(… f₂(f₁(x)) …);   dx = f₁ᵀ f₂ᵀ … fₙᵀ dy: the parts' backward passes, last to first.
+
+    Parts are numbered, or named where a mapping is given; their state entries are ``"<part>.<entry>"``.
+    Noise that a part needs in training is given after x, in the order of the parts (``layer.draw(rng, x.shape)``
+    of that part), one for each part that has a ``draw``.
+    Shapes: x as the first part's, y as the last part's. Torch: torch.nn.Sequential.
+    """
+
+    parts: tuple[tuple[str, Layer[Any]], ...]
+
+    def __init__(self, *args: Layer[Any] | Mapping[str, Layer[Any]]) -> None:
+        first = args[0] if args else {}
+        named = first.items() if isinstance(first, Mapping) and len(args) <= 1 else [(str(i), a) for i, a in enumerate(args)]
+        for name, layer in named:
+            if not isinstance(layer, Layer):
+                raise ArgumentError(f"Sequential: part {name} is {layer!r:.60}; wanted a layer, constructed: ReLU(), not ReLU.")
+        object.__setattr__(self, "parts", tuple(named))
+
+    def __repr__(self) -> str:
+        if all(name == str(i) for i, (name, _) in enumerate(self.parts)):
+            return f"Sequential({', '.join(repr(layer) for _, layer in self.parts)})"
+        return f"Sequential({dict(self.parts)!r})"
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: int) -> Layer[Any]:
+        return self.parts[index][1]
+
+    def params(self) -> dict[str, Shape]:
+        return {n: s for name, layer in self.parts for n, s in prefixed(name, layer.params()).items()}
+
+    def buffers(self) -> dict[str, Shape]:
+        return {n: s for name, layer in self.parts for n, s in prefixed(name, layer.buffers()).items()}
+
+    def inputs(self) -> dict[str, str]:
+        x = next(iter(self.parts[0][1].inputs().values()), "any (*)") if self.parts else "any (*)"
+        noise = {f"noise of {name}": f"any (*{name})" for name, layer in self.parts if _noisy(layer)}
+        return {"x": x} | noise
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The first part's: x is its input."""
+        return self.parts[0][1].sizes if self.parts else {}
+
+    def init(self, rng: np.random.Generator, dtype: object = np.float64) -> State:
+        """Each part's own, in order."""
+        made = [(name, layer.init(rng, dtype)) for name, layer in self.parts]
+        entries = {n: a for name, state in made for n, a in prefixed(name, state).items()}
+        return State(entries, {f"{name}.{b}" for name, state in made for b in state.buffers})
+
+    def forward(self, state: Mapping[str, Array], x: Array, *noise: Array) -> Forward[tuple[Step, ...]]:
+        steps: list[Step] = []
+        updates: dict[str, Array] = {}
+        ahead = iter(noise)
+        for name, layer in self.parts:
+            step = layer(part(state, name), x, *([next(ahead)] if _noisy(layer) else []))
+            if isinstance(step.outputs, tuple):
+                raise ArgumentError(f"Sequential: part {name} ({layer!r}) has several outputs; wanted one, the next part's input.")
+            steps.append(step)
+            updates |= prefixed(name, step.updates)
+            x = step.outputs
+        return Forward(x.copy() if not steps else x, tuple(steps), updates)
+
+    def backward(self, saved: tuple[Step, ...], dy: Array) -> Grads:
+        r"""∂y/∂x = Jₙ … J₂ J₁, so dyᵀ ∂y/∂x is evaluated from the left: each part turns the gradient of its output
+        into the gradient of its input, which is the gradient of the part before's output."""
+        params: dict[str, Array] = {}
+        dx: Array | None = dy
+        for (name, layer), step in zip(reversed(self.parts), reversed(saved), strict=True):
+            if dx is None:
+                raise ArgumentError(f"Sequential: the part after {name} ({layer!r}) has no gradient for its input; only the first may.")
+            grads = step.backward(dx)
+            params |= prefixed(name, grads.params)
+            dx = grads.inputs[0]
+        return Grads(Identity().backward(None, dy).inputs[0] if not saved else dx, *[None for _, layer in self.parts if _noisy(layer)], **params)
+
+
+def _noisy(layer: Layer[Any]) -> bool:
+    return hasattr(layer, "draw") and bool(getattr(layer, "training", False))
