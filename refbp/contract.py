@@ -176,13 +176,17 @@ class Layer(Generic[Saved], metaclass=_Checked):
 
     def __repr__(self) -> str:
         """The constructor call: required arguments by position, the others where they differ from the default."""
-        defaults = {f.metadata.get("argument", f.name): f.default for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        required = inspect.signature(type(self)).parameters
         shown = [
-            repr(value) if defaults[name] is dataclasses.MISSING else f"{name}={value!r}"
-            for name, value in self.arguments().items()
-            if value != defaults[name]
+            repr(value) if required[name].default is inspect.Parameter.empty else f"{name}={value!r}"
+            for name, value in self.given().items()
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def given(self) -> dict[str, Any]:
+        """The constructor's arguments that are required or differ from their default."""
+        defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
+        return {n: v for n, v in self.arguments().items() if defaults.get(n) is inspect.Parameter.empty or v != defaults.get(n)}
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments by torch's names; a field named otherwise says so in its metadata."""

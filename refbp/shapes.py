@@ -2,7 +2,8 @@
 
 ``"(N, in_channels, *)"`` is a pattern: a name that is an integer attribute of the layer (``in_channels``) has
 that size, any other name (``N``) is free but means the same size wherever it stands, a number is itself, and
-``*`` or ``*name`` stands for any number of axes. ``or`` separates alternatives. In front of the parenthesis a
+``*`` or ``*name`` stands for any number of axes. ``or`` separates alternatives; inputs with equally many of them
+take the first together, or the second together (batched or not, say). In front of the parenthesis a
 word says what the array holds: nothing for floating-point numbers, ``index`` for integers, ``mask`` for booleans,
 ``any`` for what the layer checks itself. ``optional`` before all of it allows ``None``.
 """
@@ -38,10 +39,12 @@ class Pattern:
 
     def matches(self, shape: Shape, known: Mapping[str, int], bound: Bindings) -> Iterator[Bindings]:
         """Every way in which ``shape`` fits, as the bindings that result."""
-        for axes in self.alternatives:
-            fitted = _fit(axes, shape, known, bound)
-            if fitted is not None:
-                yield fitted
+        together = f"one of {len(self.alternatives)}"  # no axis has such a name
+        for i, axes in enumerate(self.alternatives):
+            if bound.get(together, i) == i:
+                fitted = _fit(axes, shape, known, bound)
+                if fitted is not None:
+                    yield fitted | {together: i} if len(self.alternatives) > 1 else fitted
 
     def axes(self, shape: Shape, known: Mapping[str, int]) -> tuple[str, ...] | None:
         """The name of each axis of ``shape`` under the first alternative that fits it."""

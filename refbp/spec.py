@@ -12,10 +12,14 @@ from refbp.draws import Draw
 
 @dataclass(frozen=True, init=False)
 class Case:
-    """A constructed layer and its inputs, under a short name that ``-k`` and ``--case`` select."""
+    """A constructed layer and its inputs, under a short name that ``-k`` and ``--case`` select.
+
+    ``None`` in place of a draw leaves out an optional input before one that is given. ``options`` are forward's keyword
+    arguments; ``state`` draws an entry of the state where its value is the point.
+    """
 
     layer: Layer[Any]
-    draws: tuple[Draw, ...]
+    draws: tuple[Draw | None, ...]
     id: str | None
     options: Mapping[str, Any]
     state: Mapping[str, Draw]
@@ -23,7 +27,7 @@ class Case:
     def __init__(
         self,
         layer: Layer[Any],
-        *draws: Draw,
+        *draws: Draw | None,
         id: str | None = None,
         options: Mapping[str, Any] | None = None,
         state: Mapping[str, Draw] | None = None,
@@ -36,7 +40,7 @@ class Case:
     @property
     def exact(self) -> bool:
         """Whether a value was chosen for being special, so that a kink may be met on purpose."""
-        return any(d.exact for d in (*self.draws, *self.state.values()))
+        return any(d is not None and d.exact for d in (*self.draws, *self.state.values()))
 
     def __repr__(self) -> str:
         extra = [f"options={self.options!r}"] if self.options else []
@@ -57,6 +61,8 @@ class Waiver:
 
     ``check`` is the check that differs. ``size`` bounds how wrong torch is, relative to the gradient's norm, so that
     a waiver for a rounding error does not hide a wrong sign. ``versions`` are those in which the defect was seen.
+    ``always=False`` is for a defect that comes and goes with the machine (vectorised body or scalar tail): such a
+    waiver cannot expire by itself.
     """
 
     check: str
@@ -65,6 +71,7 @@ class Waiver:
     size: float = float("inf")
     thread: str | None = None
     versions: str = "2.13"
+    always: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,6 @@ class Spec:
 
 def _slug(case: Case) -> str:
     arguments = repr(case.layer).partition("(")[2].rpartition(")")[0]
-    shapes = ",".join("x".join(map(str, d.shape)) or "scalar" for d in case.draws)
+    shapes = ",".join("none" if d is None else "x".join(map(str, d.shape)) or "scalar" for d in case.draws)
     words = f"{arguments} {shapes}" if arguments else shapes
     return "-".join(words.replace("'", "").replace(", ", "-").replace(" ", "-").split("/"))[:72]

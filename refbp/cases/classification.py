@@ -49,7 +49,21 @@ def refbp_losses() -> Iterator[Spec]:
                 id="both-weights",
             ),
             Case(BCEWithLogitsLoss(), normal(), probabilities(), id="scalar"),
-            Case(BCEWithLogitsLoss(reduction="none"), exactly(30.0, -30.0, 0.0), exactly(1.0, 0.0, 0.5), id="confident"),
+            Case(BCEWithLogitsLoss(reduction="none"), exactly(30.0, 40.0, -30.0), exactly(1.0, 1.0, 0.0), id="confident"),
+        ],
+        waivers=[
+            Waiver(
+                "outputs",
+                "torch adds t·x back to (1 − t)·x, and has lost the digits of a confident right prediction",
+                when=lambda case: case.exact,
+            ),
+            Waiver("nonfinite", "torch adds −∞ and ∞ at an input of −∞, where the loss is ∞"),
+            Waiver(
+                "gradients",
+                "torch subtracts from a rounded σ(x), and has lost the digits of a confident right prediction",
+                when=lambda case: case.exact,
+                size=0.1,
+            ),
         ],
     )
     yield Spec(NLLLoss, _indexed(NLLLoss))
@@ -90,7 +104,18 @@ def refbp_losses() -> Iterator[Spec]:
         exactly(0, 2),
         id="confident",
     )
-    yield Spec(CrossEntropyLoss, [*_indexed(CrossEntropyLoss), *smooth, *soft, confident])
+    yield Spec(
+        CrossEntropyLoss,
+        [*_indexed(CrossEntropyLoss), *smooth, *soft, confident],
+        waivers=[
+            Waiver(
+                "nonfinite",
+                "torch multiplies an ignored row's NaN by zero, where the row has no gradient",
+                when=lambda case: "ignored" in (case.id or ""),
+                always=False,
+            )
+        ],
+    )
 
 
 def labels_as_floats(*shape: int) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from refbp.draws import exactly, integers, normal
 from refbp.hookspecs import hookimpl
 from refbp.layers.linear import Bilinear, Identity, Linear
-from refbp.spec import Case, Spec
+from refbp.spec import Case, Spec, Waiver
 
 
 @hookimpl
@@ -41,4 +41,5 @@ def refbp_layers() -> Iterator[Spec]:
             Case(Bilinear(3, 5, 2, bias=False), normal(7, 3), normal(7, 5), id="no-bias"),
             Case(Bilinear(2, 3, 1), normal(5, 7, 2), normal(5, 7, 3), id="three-axes"),
         ],
+        waivers=[Waiver("nonfinite", "whether ∞ − ∞ is met depends on the order in which torch sums", always=False)],
     )

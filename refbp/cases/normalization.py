@@ -25,6 +25,7 @@ def _options(cls: Any, draw: Draw, channels: int) -> list[Case]:
         ("cumulative", cls(channels, momentum=None)),
         ("frozen", cls(channels, momentum=0.0)),
         ("no-affine", cls(channels, affine=False)),
+        ("no-bias", cls(channels, bias=False)),
         ("no-statistics", cls(channels, track_running_stats=False)),
         ("evaluation", cls(channels, eps=0.03, training=False)),
         ("evaluation-no-affine", cls(channels, affine=False, training=False)),
@@ -47,5 +48,8 @@ def refbp_layers() -> Iterator[Spec]:
         ],
         exempt=[COUPLED],
     )
-    yield Spec(BatchNorm2d, _options(BatchNorm2d, normal(2, 3, 5, 7, mean=-0.7), 3), exempt=[COUPLED])
-    yield Spec(BatchNorm3d, _options(BatchNorm3d, normal(3, 2, 5, 3, 2, std=1.7), 2), exempt=[COUPLED])
+    images, volumes = normal(2, 3, 5, 7, mean=-0.7), normal(3, 2, 5, 3, 2, std=1.7)
+    one_channel = Case(BatchNorm2d(1), normal(3, 1, 2, 5), id="one-channel")
+    yield Spec(BatchNorm2d, [*_options(BatchNorm2d, images, 3), one_channel], exempt=[COUPLED])
+    one_channel = Case(BatchNorm3d(1), normal(3, 1, 2, 1, 5), id="one-channel")
+    yield Spec(BatchNorm3d, [*_options(BatchNorm3d, volumes, 2), one_channel], exempt=[COUPLED])

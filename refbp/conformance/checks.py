@@ -44,7 +44,7 @@ def outputs(trial: Trial) -> Outcome | None:
 @check
 def gradients(trial: Trial) -> Outcome | None:
     """Every gradient of an input or parameter equals autograd's, for a random signed upstream gradient."""
-    return compare.gradients(trial, trial.own_grads, trial.torch.grads)
+    return compare.gradients(trial, trial.own_grads, trial.torch.grads, strict=True)
 
 
 @check
@@ -226,7 +226,7 @@ def _elements(
     numeric: Witness, grads: dict[str, Array], scale: float, places: Sequence[tuple[str, tuple[int, ...]]]
 ) -> Outcome | None:
     for name, index in places:
-        slope = numeric.slope(numeric.element(name, index))
+        slope = numeric.at(name, index)
         mine = float(grads[name][index])
         tolerance = compare.WITNESS * scale + 10 * min(slope.uncertainty, 1e-8 * scale)
         if abs(mine - slope.value) > tolerance:
@@ -245,10 +245,10 @@ def _at_kinks(trial: Trial, numeric: Witness, grads: dict[str, Array]) -> Outcom
     places = [(n, i) for n, g in grads.items() for i in np.ndindex(g.shape)]
     for name, index in places[:200]:
         mine = float(grads[name][index])
-        slope = numeric.slope(numeric.element(name, index))
+        slope = numeric.at(name, index)
         if abs(mine - slope.value) <= compare.WITNESS * max(scale, 1) + 10 * min(slope.uncertainty, 1e-8 * scale):
             continue
-        sides = [s for s in numeric.one_sided(numeric.element(name, index)) if math.isfinite(s)]
+        sides = [s for s in numeric.sides_at(name, index) if math.isfinite(s)]
         low, high = min(sides, default=0.0), max(sides, default=0.0)
         slack = compare.KINK * max(abs(mine), scale, 1)
         if not low - slack <= mine <= high + slack:
@@ -663,8 +663,7 @@ def _sibling(trial: Trial, purpose: str | None = None) -> Trial:
     if purpose is None:
         other.__dict__["drawn"] = trial.drawn
     else:
-        rng = trial.rng(purpose)
-        other.__dict__["drawn"] = tuple(trial._cast(np.asarray(draw(rng))) for draw in trial.case.draws)
+        other.__dict__["drawn"] = trial.draw(trial.rng(purpose))
     return other
 
 

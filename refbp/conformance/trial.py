@@ -54,7 +54,11 @@ class Trial:
     def drawn(self) -> tuple[Array, ...]:
         """The inputs that the case describes."""
         rng = self.rng("inputs")
-        return tuple(self._cast(np.asarray(draw(rng))) for draw in self.case.draws)
+        return self.draw(rng)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Array, ...]:
+        """The case's inputs from any generator; None where the case leaves one out."""
+        return tuple(None if d is None else self._cast(np.asarray(d(rng))) for d in self.case.draws)  # type: ignore[misc]
 
     def _cast(self, a: Array) -> Array:
         return a.astype(self.round_to).astype(self.dtype) if a.dtype.kind == "f" else a
@@ -90,7 +94,7 @@ class Trial:
         from refbp.conformance.twin import Probe
 
         probe = Probe(self.twin, self.layer, self.spec, self.noise_seed, self.case.options)
-        given = self.spec.noise(self.layer, probe, *(a.astype(np.float64) if a.dtype.kind == "f" else a for a in self.drawn))
+        given = self.spec.noise(self.layer, probe, *(_wide(a) for a in self.drawn))
         return tuple(None if a is None else self._cast(a) for a in given)  # type: ignore[misc]
 
     @cached_property
@@ -166,6 +170,10 @@ class Trial:
     def fan(self) -> int:
         """The size of the largest array that takes part."""
         return max([1, *(a.size for a in (*self.inputs, *self.state.values(), *self.outputs) if a is not None)])
+
+
+def _wide(a: Array | None) -> Array | None:
+    return a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a
 
 
 def as_list(outputs: Any) -> list[Array]:

@@ -37,7 +37,8 @@ def _by_name(layer: Layer[Any]) -> torch.nn.Module:
     cls = getattr(torch.nn, name, None)
     if cls is None:
         raise LookupError(f"torch.nn has no {name}: give its Spec a twin, a function from the layer to a torch module")
-    arguments = {n: v for n, v in layer.arguments().items() if n != "training"}
+    # only what differs from the default: an older torch may not know the newest argument
+    arguments = {n: v for n, v in layer.given().items() if n != "training"}
     tensors = {n: torch.tensor(arguments[n]) for n in layer.tensors if arguments.get(n) is not None}
     return cast(torch.nn.Module, cls(**arguments | tensors))
 

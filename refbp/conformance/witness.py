@@ -110,8 +110,20 @@ class Witness:
             sides.append(float(sign * sum(w * c for w, c in zip(_ONE_SIDED[1:], changes, strict=True)) / self._wide(h)))
         return sides[0], sides[1]
 
-    def element(self, name: str, index: tuple[int, ...]) -> dict[str, Array]:
-        """The direction of one element."""
-        e = np.zeros(self._at[name].shape)
-        e[index] = 1.0
-        return {name: e}
+    def _element(self, name: str, index: tuple[int, ...]) -> tuple[dict[str, Array], float]:
+        """The direction of one element; a tiny one moves by its own size, for a step must not leave its neighbourhood."""
+        e, here = np.zeros(self._at[name].shape), abs(float(self._at[name][index]))
+        e[index] = size = here if 0 < here < 1e-4 else 1.0
+        return {name: e}, size
+
+    def at(self, name: str, index: tuple[int, ...]) -> Slope:
+        """The partial derivative with respect to one element."""
+        direction, size = self._element(name, index)
+        slope = self.slope(direction)
+        return Slope(slope.value / size, slope.uncertainty / size)
+
+    def sides_at(self, name: str, index: tuple[int, ...]) -> tuple[float, float]:
+        """Its one-sided derivatives."""
+        direction, size = self._element(name, index)
+        left, right = self.one_sided(direction)
+        return left / size, right / size

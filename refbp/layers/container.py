@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer, State, Step
-from refbp.errors import ArgumentError
+from refbp.errors import ArgumentError, RefbpError
 from refbp.layers.linear import Identity
 from refbp.shapes import Shape
 
@@ -83,7 +83,10 @@ class Sequential(Layer[tuple[Step, ...]]):
         updates: dict[str, Array] = {}
         ahead = iter(noise)
         for name, layer in self.parts:
-            step = layer(part(state, name), x, *([next(ahead)] if _noisy(layer) else []))
+            try:
+                step = layer(part(state, name), x, *([next(ahead)] if _noisy(layer) else []))
+            except RefbpError as error:
+                raise type(error)(f"Sequential, part {name}: {error}") from error
             if isinstance(step.outputs, tuple):
                 raise ArgumentError(f"Sequential: part {name} ({layer!r}) has several outputs; wanted one, the next part's input.")
             steps.append(step)

@@ -137,6 +137,6 @@ class Bilinear(Layer[_Pair]):
         return Grads(
             np.einsum("...k,kij,...j->...i", dy, W, x2, optimize=path),
             np.einsum("...k,kij,...i->...j", dy, W, x1, optimize=path),
-            weight=np.einsum("nk,ni,nj->kij", *(a.reshape(math.prod(a.shape[:-1]), -1) for a in (dy, x1, x2))),
+            weight=np.einsum("nk,ni,nj->kij", *(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]) for a in (dy, x1, x2))),
             bias=dy.sum(tuple(range(dy.ndim - 1))) if self.bias else None,
         )

@@ -30,13 +30,16 @@ class _BatchNorm(Layer[_Saved]):
     momentum: float | None = 0.1
     affine: bool = True
     track_running_stats: bool = True
+    bias: bool = field(default=True, kw_only=True)
     training: bool = field(default=True, kw_only=True)
 
     def rules(self) -> Iterator[tuple[bool, str, str]]:
         yield self.num_features >= 0, "num_features", "an integer of at least 0"
 
     def params(self) -> dict[str, Shape]:
-        return {"weight": (self.num_features,), "bias": (self.num_features,)} if self.affine else {}
+        if not self.affine:
+            return {}
+        return {"weight": (self.num_features,)} | ({"bias": (self.num_features,)} if self.bias else {})
 
     def buffers(self) -> dict[str, Shape]:
         if not self.track_running_stats:
@@ -76,7 +79,8 @@ class _BatchNorm(Layer[_Saved]):
         inv_std = along(1 / np.sqrt(var + self.eps), 1, x)
         x_hat = centred * inv_std
         gamma = along(state["weight"], 1, x) if self.affine else None
-        y = x_hat if gamma is None else x_hat * gamma + along(state["bias"], 1, x)
+        y = x_hat if gamma is None else x_hat * gamma
+        y = y + along(state["bias"], 1, x) if "bias" in state else y
         return Forward(y, _Saved(x_hat, inv_std, gamma, from_batch), updates)
 
     def _tracked(self, state: Mapping[str, Array], mean: Array, var: Array, count: int) -> dict[str, Array]:
@@ -114,7 +118,7 @@ class _BatchNorm(Layer[_Saved]):
         return Grads(
             dx_hat * inv_std,
             weight=(dy * x_hat).sum(axes) if self.affine else None,
-            bias=dy.sum(axes) if self.affine else None,
+            bias=dy.sum(axes) if self.affine and self.bias else None,
         )
 
 

@@ -124,11 +124,6 @@ class _Recurrent(Layer[_Saved]):
         if any(given) and not all([*given, len(given) == len(self.states)]):
             names = " and ".join(f"{s}_0" for s in self.states)
             raise ShapeError(f"{self!r}: one initial state given; wanted {names} together, or neither.")
-        for name, a in zip(self.states, inputs[1:], strict=False):
-            if a is not None and a.ndim != x.ndim:
-                raise ShapeError(
-                    f"{self!r}: {name}_0 has shape {a.shape}; wanted {x.ndim} axes, as x has: with or without a batch."
-                )
         if x.shape[0 if x.ndim == 2 or not self.batch_first else 1] == 0:
             raise ShapeError(f"{self!r}: x has shape {x.shape}; wanted a sequence of at least one step.")
         if self.training and self.dropout > 0 and self.num_layers > 1 and keep is None:
@@ -255,6 +250,8 @@ class LSTM(_Recurrent):
         h = np.empty((length + 1, batch, self.out_size), x.dtype)
         c = np.empty((length + 1, batch, H), x.dtype)
         h[0], c[0] = states
+        if active is not None:
+            x = np.where(active[:, :, None], x, 0)  # what is only padding takes no part, NaN or not
         z = np.dot(x, W["weight_ih"].T)  # every step's input at once: only the recurrence must wait
         if self.bias:
             z += W["bias_ih"] + W["bias_hh"]
