@@ -18,12 +18,12 @@ _HOME = {
     **dict.fromkeys(("RefbpError", "ArgumentError", "ShapeError", "DtypeError", "StateError"), "refbp.errors"),
     **dict.fromkeys(("ValueRangeError", "UnknownNameError", "PluginError"), "refbp.errors"),
     "hookimpl": "refbp.hookspecs",
-    **dict.fromkeys(("get", "registry"), "refbp.registry"),
+    "get": "refbp.registry",
     **dict.fromkeys(
         ("theta", "from_theta", "grad_vector", "total_loss", "gradient", "per_sample_gradients"), "refbp.network"
     ),
 }
-_MODULES = ("layers", "losses", "optim", "numerics", "testing", "conformance")
+_MODULES = ("layers", "losses", "optim", "numerics", "registry", "testing", "conformance")
 
 
 def __getattr__(name: str) -> Any:
@@ -78,8 +78,9 @@ if TYPE_CHECKING:
         ValueRangeError,
     )
     from refbp.hookspecs import hookimpl
+    from refbp import registry
     from refbp.layers import *  # noqa: F403  # the layers are public names here too: refbp.Linear
     from refbp.losses import *  # noqa: F403
     from refbp.network import from_theta, grad_vector, gradient, per_sample_gradients, theta, total_loss
-    from refbp.registry import get, registry
+    from refbp.registry import get
     from refbp.spec import Case, Convention, Exempt, Spec, Waiver

@@ -41,6 +41,7 @@ class Entry:
     kind: str
     plugin: str
     source: str
+    file: str = ""  # the plugin file it came from, if it came from one
 
     @property
     def name(self) -> str:
@@ -167,7 +168,8 @@ class Registry:
         entries: dict[str, Entry] = {}
         for kind, spec in given:
             _check_spec(spec)
-            entry = Entry(spec, kind, plugin.name, source)
+            file = plugin.origin if plugin.origin.endswith(".py") else ""
+            entry = Entry(spec, kind, plugin.name, source, file)
             if clash := entries.get(entry.name) or self.entries.get(entry.name):
                 raise PluginError(
                     f"the name {entry.name} is already taken by plugin {clash.plugin} ({clash.source}): rename the class"

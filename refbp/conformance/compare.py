@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,11 @@ def _judged(
         "yours, torch and the numerical witness all differ"
     )
     return Outcome(Verdict.BACKWARD, f"{who}: {numbers}", found.digits, found)
+
+
+def first_wrong(where: str, first: Outcome, second: Callable[[], Outcome]) -> Outcome:
+    """The first of two outcomes that is wrong, with where it happened; the second is not computed in vain."""
+    for outcome in (first, second() if not first.wrong else first):
+        if outcome.wrong:
+            return dataclasses.replace(outcome, message=f"{where}: {outcome.message}")
+    return agree()

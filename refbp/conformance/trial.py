@@ -47,7 +47,7 @@ class Trial:
 
     @cached_property
     def noise_seed(self) -> int:
-        """torch's seed for the run."""
+        """Torch's seed for the run."""
         return int(self.rng("noise").integers(2**31))
 
     @cached_property
@@ -154,14 +154,15 @@ class Trial:
     @cached_property
     def float32(self) -> Trial:
         """This trial with inputs and state rounded to float32."""
-        return self._sibling(np.float32)
+        return self.in_dtype(np.float32)
 
     @cached_property
     def rounded(self) -> Trial:
         """The float32 trial's values, computed with in float64: what float32 results are measured against."""
-        return self._sibling(np.float64)
+        return self.in_dtype(np.float64)
 
-    def _sibling(self, dtype: Any) -> Trial:
+    def in_dtype(self, dtype: Any) -> Trial:
+        """The same case, its values rounded to float32, computed with in another dtype."""
         other = Trial(self.spec, self.index, self.seed, dtype, round_to=np.float32)
         other.__dict__["twin"] = self.twin  # only its structure and names matter: each run sets its state
         return other

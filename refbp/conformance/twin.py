@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from refbp import registry
 from refbp.contract import Layer, State, is_training
+from refbp.errors import ShapeError
 from refbp.spec import Case, Spec
 
 Array = NDArray[Any]
@@ -60,6 +61,8 @@ def redraw(module: torch.nn.Module, case: Case, rng: np.random.Generator) -> Non
             shape = tuple(tensor.shape)
             if name in case.state:
                 value = np.asarray(case.state[name](rng))
+                if value.shape != shape:
+                    raise ShapeError(f"{case!r}: state draws {name} with shape {value.shape}; wanted {shape}.")
             elif not tensor.is_floating_point():
                 value = rng.integers(1, 5, shape)
             elif name in learned:

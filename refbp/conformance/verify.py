@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,11 +25,13 @@ class Result:
     check: str
     seed: int
     outcome: Outcome | None
+    origin: str = ""  # the plugin file that the layer came from, if it came from one
 
     @property
     def command(self) -> str:
         """The command that repeats it."""
-        return f"refbp verify {self.layer} --case {self.case} --check {self.check} --seed {self.seed}"
+        where = f" --plugins-dir {shlex.quote(self.origin)}" if self.origin else ""
+        return f"refbp verify {self.layer} --case {shlex.quote(self.case)} --check {self.check} --seed {self.seed}{where}"
 
 
 def run_check(trial: Trial, name: str) -> Outcome | None:
@@ -66,7 +69,7 @@ def verify(
             continue
         trial = Trial(spec, index, seed)
         for name in checks or CHECKS:
-            yield Result(spec.name, case_id, name, seed, run_check(trial, name))
+            yield Result(spec.name, case_id, name, seed, run_check(trial, name), entry.file)
 
 
 def check_cases(specs: Sequence[Spec], cases: Sequence[str]) -> None:

@@ -1,1 +1,78 @@
+"""The pytest plugin. It imports neither NumPy nor torch nor a refbp plugin until a test asks for a conformance case."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from refbp.registry import Registry
+
+_registry = pytest.StashKey["Registry"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where plugins are, and what to select."""
+    group = parser.getgroup("refbp", "refbp conformance")
+    group.addoption("--refbp-plugins-dir", action="append", default=[], metavar="PATH", help="A folder of plugin files, or one file.")
+    group.addoption("--refbp-only-plugin", default=None, metavar="PLUGIN", help="Only what this plugin provides.")
+    group.addoption("--refbp-layer", action="append", default=[], metavar="NAME", help="Only this layer or loss.")
+    group.addoption("--refbp-seed", type=int, default=None, metavar="N", help="The seed of every random draw.")
+    parser.addini("refbp_plugins", "Folders of plugin files, or files, relative to the root.", type="paths", default=[])
+    parser.addini("refbp_only_plugin", "Only what this plugin provides.", default="")
+
+
+def registry_of(config: pytest.Config) -> Registry:
+    """The run's registry, discovered once, made the process's own."""
+    if _registry not in config.stash:
+        from refbp import registry
+
+        paths = [*config.getini("refbp_plugins"), *config.getoption("--refbp-plugins-dir")]
+        config.stash[_registry] = registry.use(registry.discover(paths, strict=False))
+    return config.stash[_registry]
+
+
+def _selected(config: pytest.Config) -> list[Any]:
+    from refbp.errors import RefbpError
+
+    only = config.getoption("--refbp-only-plugin") or config.getini("refbp_only_plugin") or None
+    try:
+        entries = registry_of(config).select(config.getoption("--refbp-layer"), only)
+    except RefbpError as error:
+        raise pytest.UsageError(f"refbp: {error}") from None
+    if not entries:
+        raise pytest.UsageError(f"refbp: nothing is selected (plugin {only}): an empty suite is not a pass.")
+    return entries
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item for every layer, case and check; one for every plugin."""
+    if "refbp_item" in metafunc.fixturenames:
+        from refbp.conformance.checks import CHECKS
+
+        items, ids = [], []
+        for entry in _selected(metafunc.config):
+            for index, case_id in enumerate(entry.spec.case_ids()):
+                for check in CHECKS:
+                    items.append((entry.name, index, check))
+                    ids.append(f"{entry.name}-{case_id}-{check}")
+        metafunc.parametrize("refbp_item", items, ids=ids)
+    if "refbp_plugin" in metafunc.fixturenames:
+        plugins = registry_of(metafunc.config).plugins
+        metafunc.parametrize("refbp_plugin", plugins, ids=[p.name for p in plugins])
+
+
+@pytest.fixture(scope="session")
+def refbp_registry(pytestconfig: pytest.Config) -> Registry:
+    """The registry that the conformance items were made from."""
+    return registry_of(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def refbp_seed(pytestconfig: pytest.Config) -> int:
+    """The seed of every random draw."""
+    from refbp.conformance.trial import SEED
+
+    given = pytestconfig.getoption("--refbp-seed")
+    return SEED if given is None else int(given)

@@ -1,0 +1,6 @@
+"""``python -m refbp``."""
+
+from refbp.cli import main
+
+if __name__ == "__main__":
+    main()

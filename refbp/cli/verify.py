@@ -1,0 +1,147 @@
+"""``refbp verify``: the main job."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from refbp.cli._common import columns, load, plugins_option, write_file
+from refbp.errors import UnknownNameError
+from refbp.registry import Registry
+
+
+@click.command("verify", short_help="Prove the registered layers and losses against torch.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@plugins_option
+@click.option("--only-plugin", metavar="PLUGIN", help="Only what this plugin provides.")
+@click.option("--case", "cases", multiple=True, metavar="ID", help="Only this case; may be given again.")
+@click.option("--check", "checks", multiple=True, metavar="CHECK", help="Only this check; may be given again.")
+@click.option("--seed", type=click.IntRange(0), help="The seed of every random draw.  [default: 20260101]")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="How many processes.  [default: one per core, when worth it]")
+@click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; '-' prints it instead of the table.")
+@click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML.")
+@click.option("--not-tested", is_flag=True, help="List what was not tested, and why.")
+def verify_command(
+    names: tuple[str, ...],
+    plugins_dirs: tuple[str, ...],
+    only_plugin: str | None,
+    cases: tuple[str, ...],
+    checks: tuple[str, ...],
+    seed: int | None,
+    jobs: int | None,
+    json_file: str | None,
+    junit_file: str | None,
+    not_tested: bool,
+) -> int:
+    """Run every check on every case of the named layers and losses, or of all, against torch and against the numerical
+    derivative of the layer's own forward.
+
+    Exit code: 0 nothing is wrong, 1 something is (or a plugin could not be loaded), 2 the command was used wrongly.
+    """
+    registry = load(plugins_dirs)
+    entries = registry.select(names, only_plugin)
+    if not entries:
+        raise UnknownNameError(f"nothing is selected: plugin {only_plugin} provides none of {', '.join(names)}.")
+
+    from refbp.conformance import parallel, report
+    from refbp.conformance.checks import CHECKS
+    from refbp.conformance.trial import SEED
+    from refbp.conformance.verify import check_cases
+    from refbp.registry import unknown
+
+    if bad := [c for c in checks if c not in CHECKS]:
+        raise UnknownNameError(unknown("check", bad[0], list(CHECKS)))
+    check_cases([e.spec for e in entries], cases)
+    job = parallel.Job(SEED if seed is None else seed, cases, checks)
+    count = parallel.jobs_for(jobs, sum(len(e.spec.cases) for e in entries))
+    quiet = json_file == "-"
+    if not quiet:
+        click.echo(" · ".join(f"{n} {v}" for n, v in report.versions().items()) + f" · seed {job.seed}\n")
+
+    start = time.monotonic()
+    finished: dict[str, Any] = {}
+    with ExitStack() as stack:
+        advance = _bar(stack, len(entries))
+        for summary in parallel.run(entries, job, count, plugins_dirs):
+            finished[summary.name] = summary
+            advance(summary.name)
+    summaries = [finished[e.name] for e in entries if finished[e.name].results]
+    failures = [] if names else [p for p in registry.failures if only_plugin in (None, p.name)]
+    if not quiet:
+        _print(summaries, failures, time.monotonic() - start, not_tested)
+    if json_file:
+        data = {
+            **report.versions(),
+            "seed": job.seed,
+            "layers": [s.data() for s in summaries],
+            "plugins_failed": [{"name": p.name, "origin": p.origin, "error": p.error} for p in failures],
+            "totals": report.totals(summaries),
+        }
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
+    if junit_file:
+        write_file(junit_file, report.junit(summaries, [(p.name, p.error or "") for p in failures]))
+    _note_failures(registry, names)
+    return 1 if failures or any(s.wrong for s in summaries) or not any(s.checks for s in summaries) else 0
+
+
+def _bar(stack: ExitStack, total: int) -> Any:
+    """A progress bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty() or total < 2:
+        return lambda name: None
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    progress = stack.enter_context(
+        Progress(
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+    )
+    task = progress.add_task("starting", total=total)
+    return lambda name: progress.update(task, advance=1, description=name)
+
+
+def _print(summaries: list[Any], failures: list[Any], seconds: float, not_tested: bool) -> None:
+    from refbp.conformance import report
+    from refbp.conformance.outcome import Verdict
+
+    columns([report.HEADING, *(s.line() for s in summaries)], right=(2, 3, 4, 5), last=_coloured)
+    for plugin in failures:
+        click.echo(f"{plugin.name}  {plugin.origin}  {click.style('FAILED', fg='red')}  {plugin.error}")
+    for summary in summaries:
+        for result in summary.wrong[:5]:
+            click.echo("\n" + report.explanation(result))
+        if len(summary.wrong) > 5:
+            click.echo(f"\n{summary.name}: {len(summary.wrong) - 5} more wrong results (--json FILE has all)")
+    if not_tested:
+        for result in (r for s in summaries for r in s.having(Verdict.NOT_TESTED)):
+            click.echo("\n" + report.explanation(result))
+    t = report.totals(summaries)
+    hint = " (refbp verify --not-tested)" if t["not_tested"] and not not_tested else ""
+    broken = f" · {len(failures)} plugin{'s' * (len(failures) > 1)} FAILED" if failures else ""
+    click.echo(
+        f"\n{t['layers']} layers and losses · {t['checks']:,} checks · {t['wrong']} wrong · {t['waivers']} waivers ·"
+        f" {t['conventions']} conventions · {t['not_tested']} not tested{hint}{broken} · {seconds:.0f} s"
+    )
+
+
+def _coloured(verdict: str) -> str:
+    word = verdict.split(" ")[0]
+    return click.style(word, fg={"agree": "green", "WRONG": "red"}.get(word, "yellow")) + verdict[len(word) :]
+
+
+def _note_failures(registry: Registry, names: tuple[str, ...]) -> None:
+    """A broken plugin beside what was asked for is said, and does not count."""
+    if names and registry.failures:
+        failed = ", ".join(p.name for p in registry.failures)
+        click.echo(f"refbp: note: could not load {failed} (refbp plugins says why).", err=True)

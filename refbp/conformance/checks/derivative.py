@@ -1,0 +1,130 @@
+"""The layer against the derivative of its own forward, with no torch involved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refbp.conformance import budget, compare
+from refbp.conformance.checks._base import Array, check
+from refbp.conformance.outcome import Outcome, Verdict, agree, broken
+from refbp.conformance.trial import Trial
+from refbp.conformance.witness import Witness
+
+
+@check
+def witness(trial: Trial) -> Outcome | None:
+    """Every gradient is the numerical derivative of the layer's own forward; kinks are found and must be declared."""
+    if all(u is None for u in trial.upstream):
+        return None
+    grads = {n: g for n, g in trial.own_grads.items() if g is not None and g.size}
+    if not grads or not all(np.isfinite(g).all() for g in grads.values()):
+        return None
+    numeric = Witness.of(trial)
+    scale = max(budget.norm(g) for g in grads.values())
+    if trial.case.exact:
+        return _at_kinks(trial, numeric, grads)
+    rng = trial.rng("witness")
+    direction = {n: rng.uniform(0.5, 1.5, g.shape) * rng.choice([-1.0, 1.0], g.shape) for n, g in grads.items()}
+    expected = float(sum(np.vdot(g, direction[n]) for n, g in grads.items()))
+    slope = numeric.slope(direction)
+    size = math.sqrt(sum(g.size for g in grads.values())) * scale
+    off = abs(expected - slope.value)
+    if off > compare.WITNESS * size + 10 * min(slope.uncertainty, 1e-8 * size):
+        for name, g in grads.items():  # which gradient: each alone
+            alone = numeric.slope({name: direction[name]})
+            mine = float(np.vdot(g, direction[name]))
+            if abs(mine - alone.value) > compare.WITNESS * size + 10 * min(alone.uncertainty, 1e-8 * size):
+                return Outcome(
+                    Verdict.BACKWARD,
+                    f"gradient of {name} is not the derivative of forward: along a random direction backward says"
+                    f" {mine:.8g}, the numerical witness {alone.value:.8g} ± {alone.uncertainty:.1g}",
+                    budget.digits(abs(mine - alone.value), size),
+                )
+        return Outcome(Verdict.BACKWARD, f"backward says {expected:.8g} along a random direction, forward {slope.value:.8g}")
+    return _elements(numeric, grads, scale, _few(grads, rng)) or agree(budget.digits(off, size))
+
+
+def _few(grads: dict[str, Array], rng: np.random.Generator, most: int = 24) -> list[tuple[str, tuple[int, ...]]]:
+    """Every element of a small case; of a large one a few of each gradient."""
+    places = [(n, i) for n, g in grads.items() for i in np.ndindex(g.shape)] if sum(g.size for g in grads.values()) <= most else []
+    return places or [
+        (n, tuple(int(k) for k in np.unravel_index(int(flat), g.shape)))
+        for n, g in grads.items()
+        for flat in rng.integers(0, g.size, 2)
+    ]
+
+
+def _elements(
+    numeric: Witness, grads: dict[str, Array], scale: float, places: Sequence[tuple[str, tuple[int, ...]]]
+) -> Outcome | None:
+    for name, index in places:
+        slope = numeric.at(name, index)
+        mine = float(grads[name][index])
+        tolerance = compare.WITNESS * scale + 10 * min(slope.uncertainty, 1e-8 * scale)
+        if abs(mine - slope.value) > tolerance:
+            return Outcome(
+                Verdict.BACKWARD,
+                f"gradient of {name}, element {list(index)}: backward says {mine:.8g}, the numerical witness"
+                f" {slope.value:.8g} ± {slope.uncertainty:.1g}",
+            )
+    return None
+
+
+def _at_kinks(trial: Trial, numeric: Witness, grads: dict[str, Array]) -> Outcome:
+    """Element by element: the derivative where there is one; at a kink a value between the one-sided slopes."""
+    found = kinks(trial, numeric, grads)
+    if isinstance(found, Outcome):
+        return found
+    if not found:
+        return agree()
+    if not trial.spec.conventions:
+        return broken(f"a kink at {found[0]}: say which value is chosen, Spec(conventions=[Convention('x = 0', '…')])")
+    notes = tuple(f"{c.point}: {c.choice}" for c in trial.spec.conventions)
+    return Outcome(Verdict.CONVENTION, "; ".join(map(str, found[:3])), notes=notes)
+
+
+@dataclass(frozen=True)
+class Kink:
+    """A point at which the one-sided derivatives differ (or one does not exist: NaN), and the value that is chosen."""
+
+    name: str
+    index: tuple[int, ...]
+    at: float
+    chosen: float
+    left: float
+    right: float
+
+    def __str__(self) -> str:
+        return f"{self.name}{list(self.index)} = {self.at:.6g}: {self.chosen:.6g}, slopes {self.left:.6g} and {self.right:.6g}"
+
+
+def kinks(trial: Trial, numeric: Witness, grads: dict[str, Array]) -> list[Kink] | Outcome:
+    """The kinks among the first 200 elements, or the outcome that says where backward is wrong."""
+    scale = max(budget.norm(g) for g in grads.values())
+    at = {**dict(zip(trial.input_names, trial.inputs, strict=False)), **trial.state}
+    found: list[Kink] = []
+    for name, index in [(n, i) for n, g in grads.items() for i in np.ndindex(g.shape)][:200]:
+        mine = float(grads[name][index])
+        left, right = numeric.sides_at(name, index)
+        sides = [s for s in (left, right) if math.isfinite(s)]
+        low, high = min(sides, default=0.0), max(sides, default=0.0)
+        slack = compare.KINK * max(abs(mine), scale, 1)
+        if len(sides) == 2 and high - low <= slack:
+            slope = numeric.at(name, index)
+            if abs(mine - slope.value) > compare.WITNESS * max(scale, 1) + 10 * min(slope.uncertainty, 1e-8 * scale):
+                return Outcome(
+                    Verdict.BACKWARD,
+                    f"gradient of {name}, element {list(index)}: backward says {mine:.8g}, the numerical witness {slope.value:.8g}",
+                )
+        elif not low - slack <= mine <= high + slack:
+            return Outcome(
+                Verdict.BACKWARD,
+                f"gradient of {name}, element {list(index)}: {mine:.8g} lies outside the one-sided slopes {low:.6g} and {high:.6g}",
+            )
+        else:
+            found.append(Kink(name, index, float(at[name][index]), mine, left, right))
+    return found
