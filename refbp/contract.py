@@ -169,7 +169,7 @@ class Layer(Generic[Saved], metaclass=_Checked):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__repr__" not in cls.__dict__:  # before @dataclass would write its own, which spells out every default
-            cls.__repr__ = Layer.__repr__  # type: ignore[method-assign]
+            cls.__repr__ = super(cls, cls).__repr__  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         arguments.check(self)

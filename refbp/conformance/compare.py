@@ -123,7 +123,8 @@ def _judged(
     low, high = sorted((left, right))
     kinked = not (abs(high - low) <= KINK * max(abs(low), abs(high), 1e-3 * scale))
     numbers = f"{found.sentence()}; numerical slope {slope.value:.8g}"
-    if waiver is not None and with_you and abs(found.yours - found.expected) <= waiver.size * scale:
+    bounded = waiver is not None and waiver.size < math.inf  # unbounded, it also covers a NaN, which has no distance
+    if waiver is not None and with_you and (not bounded or abs(found.yours - found.expected) <= waiver.size * scale):
         return Outcome(Verdict.KNOWN_BAD, waiver.reason)
     if kinked:
         return Outcome(

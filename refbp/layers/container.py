@@ -47,8 +47,8 @@ class Sequential(Layer[tuple[Step, ...]]):
 
     def __repr__(self) -> str:
         if all(name == str(i) for i, (name, _) in enumerate(self.parts)):
-            return f"Sequential({', '.join(repr(layer) for _, layer in self.parts)})"
-        return f"Sequential({dict(self.parts)!r})"
+            return f"{type(self).__name__}({', '.join(repr(layer) for _, layer in self.parts)})"
+        return f"{type(self).__name__}({dict(self.parts)!r})"
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -46,10 +46,11 @@ def repeatable(trial: Trial) -> Outcome | None:
 def interleaved(trial: Trial) -> Outcome | None:
     """A forward on other inputs between forward and backward changes nothing."""
     other = sibling(trial, purpose="interleaved")
+    reference, upstream = [g for g in trial.own_grads.values() if g is not None], trial.upstream
     step = trial.step(*copies(trial)[:2])
     if twin.raises(lambda: other.step(other.drawn + trial.noise, trial.state)) is not None:
         return None  # inputs drawn anew may be outside the layer's domain
-    if not same(arrays(trial.pull(step, trial.upstream)), [g for g in trial.own_grads.values() if g is not None]):
+    if not same(arrays(trial.pull(step, upstream)), reference):
         return broken("a forward on other inputs, between forward and backward, changes the gradients: the layer keeps state")
     return agree()
 
