@@ -1,0 +1,87 @@
+"""The numerical witness, itself cross-checked: against closed forms of 40 digits, and one precision against the other."""
+
+import mpmath
+import numpy as np
+import pytest
+
+from refbp import Case, Spec, exactly, normal, registry
+from refbp.conformance import witness
+from refbp.conformance.trial import Trial
+from refbp.conformance.witness import Witness
+from refbp.layers import activation as act
+
+mpmath.mp.dps = 40
+
+CLOSED_FORMS = {
+    act.Tanh(): lambda x: 1 - mpmath.tanh(x) ** 2,
+    act.Sigmoid(): lambda x: mpmath.exp(-x) / (1 + mpmath.exp(-x)) ** 2,
+    act.GELU(): lambda x: mpmath.ncdf(x) + x * mpmath.npdf(x),
+    act.Softplus(0.3): lambda x: 1 / (1 + mpmath.exp(mpmath.mpf(-0.3) * x)),
+    act.Mish(): lambda x: mpmath.diff(lambda s: s * mpmath.tanh(mpmath.log1p(mpmath.exp(s))), x),
+}
+POINTS = (-6.0, -1.3, -0.2, 0.7, 5.0)
+
+
+def _witness(layer, *values, extended):
+    trial = Trial(Spec(type(layer), [Case(layer, exactly(*values))]), 0)
+    made = Witness.of(trial)
+    if not extended:
+        made._wide, made.extended, made.step = np.float64, False, 0.02
+        made._at = {n: a.astype(np.float64) for n, a in made._at.items()}
+        made._base = made._outputs({})
+    return made, trial.upstream[0]
+
+
+@pytest.mark.parametrize("extended", [True, False], ids=["extended", "float64"])
+@pytest.mark.parametrize("layer", CLOSED_FORMS, ids=repr)
+def test_slopes_equal_closed_forms_of_forty_digits(layer, extended):
+    if extended and not witness.EXTENDED:
+        pytest.skip("this machine has no extended precision")
+    numeric, upstream = _witness(layer, *POINTS, extended=extended)
+    for i, x in enumerate(POINTS):
+        expected = float(CLOSED_FORMS[layer](mpmath.mpf(x)) * mpmath.mpf(float(upstream[i])))
+        slope = numeric.at("x", (i,))
+        assert slope.value == pytest.approx(expected, abs=1e-11)
+        assert slope.uncertainty < 1e-10
+
+
+def test_one_sided_slopes_at_a_kink_and_at_a_jump():
+    numeric, upstream = _witness(act.LeakyReLU(0.3), 0.0, 1.0, extended=True)
+    left, right = numeric.sides_at("x", (0,))
+    assert (left / upstream[0], right / upstream[0]) == (pytest.approx(0.3, abs=1e-11), pytest.approx(1.0, abs=1e-11))
+    numeric, _ = _witness(act.Hardshrink(), 0.5, extended=True)
+    left, right = numeric.sides_at("x", (0,))
+    assert abs(left) < 1e-9
+    assert abs(right) > 1e3
+
+
+def test_extended_precision_survives_every_built_in_forward():
+    """A forward that computes in float64 whatever it is given would leave the witness with five digits less."""
+    if not witness.EXTENDED:
+        pytest.skip("this machine has no extended precision")
+    shortened = []
+    for entry in registry.current().entries.values():
+        if entry.plugin.startswith("refbp."):
+            trial = Trial(entry.spec, 0)
+            if any(y.dtype.kind == "f" for y in trial.outputs) and not Witness.of(trial).extended:
+                shortened.append(entry.name)
+    assert shortened == []
+
+
+def test_a_tiny_value_moves_by_its_own_size():
+    from refbp.losses import BCELoss
+
+    trial = Trial(Spec(BCELoss, [Case(BCELoss(reduction="sum"), exactly(1e-13), exactly(1.0))]), 0)
+    slope = Witness.of(trial).at("input", (0,))
+    assert slope.value / float(trial.upstream[0]) == pytest.approx(-1e13, rel=1e-9)
+
+
+def test_a_direction_moves_inputs_and_parameters_together():
+    from refbp.layers import Linear
+
+    trial = Trial(Spec(Linear, [Case(Linear(3, 2), normal(5, 3))]), 0)
+    grads = {n: g for n, g in trial.own_grads.items() if g is not None}
+    rng = np.random.default_rng(0)
+    direction = {n: rng.normal(size=g.shape) for n, g in grads.items()}
+    expected = sum(np.vdot(g, direction[n]) for n, g in grads.items())
+    assert Witness.of(trial).slope(direction).value == pytest.approx(float(expected), rel=1e-12)
