@@ -19,9 +19,7 @@ _HOME = {
     **dict.fromkeys(("ValueRangeError", "UnknownNameError", "PluginError"), "refbp.errors"),
     "hookimpl": "refbp.hookspecs",
     "get": "refbp.registry",
-    **dict.fromkeys(
-        ("theta", "from_theta", "grad_vector", "total_loss", "gradient", "per_sample_gradients"), "refbp.network"
-    ),
+    **dict.fromkeys(("theta", "from_theta", "grad_vector", "total_loss", "gradient", "per_sample_gradients"), "refbp.network"),
 }
 _MODULES = ("layers", "losses", "optim", "numerics", "registry", "testing", "conformance")
 
@@ -54,6 +52,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from refbp import registry
     from refbp.contract import Forward, Grads, Layer, State, Step
     from refbp.draws import (
         constant,
@@ -78,7 +77,6 @@ if TYPE_CHECKING:
         ValueRangeError,
     )
     from refbp.hookspecs import hookimpl
-    from refbp import registry
     from refbp.layers import *  # noqa: F403  # the layers are public names here too: refbp.Linear
     from refbp.losses import *  # noqa: F403
     from refbp.network import from_theta, grad_vector, gradient, per_sample_gradients, theta, total_loss

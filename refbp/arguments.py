@@ -18,7 +18,7 @@ from refbp.errors import ArgumentError
 def check(layer: Any) -> None:
     """Raise an ArgumentError that names the argument, what was given and what was wanted; lists become tuples."""
     cls = type(layer)
-    for name, hint in _hints(cls).items():
+    for name, hint in _hints(cls).items():  # type: ignore[arg-type]  # a class is hashable
         value = getattr(layer, name)
         if isinstance(value, list | np.ndarray) and "tuple" in describe(hint):
             object.__setattr__(layer, name, value := _frozen(value))

@@ -43,7 +43,7 @@ class State(dict[str, Array]):
         return {name: array for name, array in self.items() if name not in self.buffers}
 
     def updated(self, entries: Mapping[str, Array]) -> State:
-        """This state with some entries replaced; this one is left as it is."""
+        """A state with some entries replaced; this one is left as it is."""
         return State({**self, **entries}, self.buffers)
 
 
@@ -148,7 +148,7 @@ class _Checked(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's, which this metaclass's own ``__call__`` would otherwise hide."""
-        own = inspect.signature(cls.__init__)
+        own = inspect.signature(cls.__init__)  # type: ignore[misc]  # of this very class
         return own.replace(parameters=list(own.parameters.values())[1:], return_annotation=inspect.Signature.empty)
 
 

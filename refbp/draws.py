@@ -104,12 +104,12 @@ def exactly(*values: Any, shape: Shape | None = None) -> Draw:
     given = np.asarray(values[0] if len(values) == 1 and not np.isscalar(values[0]) else values)
     array = given if shape is None else given.reshape(shape)
     text = f"exactly({', '.join(map(repr, values))}{'' if shape is None else f', shape={shape}'})"
-    return Draw(text, array.shape, lambda rng: array.copy(), exact=True)
+    return Draw(text, array.shape, lambda _: array.copy(), exact=True)
 
 
 def constant(value: float, *shape: int) -> Draw:
     """One value everywhere: a column without variance, a window that is all ties."""
-    return Draw(_text("constant", (value, *shape)), shape, lambda rng: np.full(shape, value), exact=True)  # type: ignore[arg-type]
+    return Draw(_text("constant", (value, *shape)), shape, lambda _: np.full(shape, value), exact=True)  # type: ignore[arg-type]
 
 
 def special(name: str, shape: Shape, make: Make, exact: bool = False) -> Draw:

@@ -76,9 +76,7 @@ def total_loss(net: Layer[Any], loss: Layer[Any], state: Mapping[str, Array], x:
     return np.asarray(loss(_loss_state(loss), _single(net, y), target).outputs)
 
 
-def gradient(
-    net: Layer[Any], loss: Layer[Any], state: Mapping[str, Array], x: Array, target: Array, *noise: Array
-) -> Gradient:
+def gradient(net: Layer[Any], loss: Layer[Any], state: Mapping[str, Array], x: Array, target: Array, *noise: Array) -> Gradient:
     """L(θ) and ∇L(θ): forward through the network and the loss, then backward through both.
 
     ``loss`` must reduce to one number (reduction "mean" or "sum"). ``noise`` goes to the network, where it needs some.
@@ -93,9 +91,7 @@ def gradient(
     return Gradient(value, grads.params, np.asarray(step.outputs), step.updates)
 
 
-def per_sample_gradients(
-    net: Layer[Any], loss: Layer[Any], state: State, x: Array, target: Array, *noise: Array
-) -> Array:
+def per_sample_gradients(net: Layer[Any], loss: Layer[Any], state: State, x: Array, target: Array, *noise: Array) -> Array:
     """∂Cⁿ/∂θ for every sample n: a matrix (N, P) whose rows sum to the gradient of Σₙ Cⁿ.
 
     Each row is the gradient of one sample alone, so a network that couples its samples (batch normalisation in
@@ -116,13 +112,13 @@ def per_sample_gradients(
 
 
 def _coupling(net: Layer[Any]) -> Layer[Any] | None:
-    for layer in [net, *(part for _, part in getattr(net, "parts", ()))]:
-        found = _coupling(layer) if layer is not net else None
-        if found is not None:
-            return found
-        if "running_mean" in layer.buffers() and getattr(layer, "training", False) and not getattr(layer, "parts", ()):
-            return layer
-    return None
+    """The first layer, at any depth, that uses the batch's own statistics."""
+    parts: tuple[tuple[str, Layer[Any]], ...] = getattr(net, "parts", ())
+    if parts:
+        return next(filter(None, (_coupling(part) for _, part in parts)), None)
+    name = type(net).__name__
+    from_batch = getattr(net, "training", False) or not getattr(net, "track_running_stats", True)
+    return net if "BatchNorm" in name and from_batch else None
 
 
 def _single(net: Layer[Any], outputs: Any) -> Array:

@@ -126,13 +126,11 @@ class Registry:
                     taken = next(p for p in self.plugins if p.name == name)
                     raise PluginError(f"the plugin name {name} is taken by {taken.origin}: rename the file or entry point")
                 loaded = module()
-                plugin = dataclasses.replace(
-                    plugin, entries=self._accepted(plugin, self._asked(name, loaded), source=source)
-                )
+                plugin = dataclasses.replace(plugin, entries=self._accepted(plugin, self._asked(name, loaded), source=source))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit included: a plugin that exits must not take refbp with it
-            plugin = dataclasses.replace(plugin, error=_sentence(error, loaded, origin))
+            plugin = dataclasses.replace(plugin, error=_sentence(error, origin))
         finally:
             if loaded is not None and self._manager.is_registered(loaded):
                 self._manager.unregister(loaded)
@@ -200,7 +198,7 @@ def _check_spec(spec: Any) -> None:
             raise PluginError(f"{cls.__name__}: {case!r:.80} is not a Case of {cls.__name__}")
 
 
-def _sentence(error: BaseException, module: ModuleType | None, origin: str) -> str:
+def _sentence(error: BaseException, origin: str) -> str:
     if isinstance(error, PluginError):
         return str(error)
     if isinstance(error, pluggy.PluginValidationError):
@@ -291,7 +289,7 @@ _current: Registry | None = None
 
 def current() -> Registry:
     """The process's registry, discovered on first use."""
-    global _current
+    global _current  # noqa: PLW0603  # one registry per process, discovered when first asked for
     if _current is None:
         _current = discover()
     return _current
@@ -299,7 +297,7 @@ def current() -> Registry:
 
 def use(registry: Registry) -> Registry:
     """Make a registry the process's own."""
-    global _current
+    global _current  # noqa: PLW0603  # one registry per process, discovered when first asked for
     _current = registry
     return registry
 

@@ -98,9 +98,7 @@ def _fit(axes: Sequence[str], shape: Shape, known: Mapping[str, int], bound: Bin
     return bound
 
 
-def check_arrays(
-    owner: str, patterns: Mapping[str, str], arrays: Sequence[Any], known: Mapping[str, int]
-) -> tuple[Any, ...]:
+def check_arrays(owner: str, patterns: Mapping[str, str], arrays: Sequence[Any], known: Mapping[str, int]) -> tuple[Any, ...]:
     """The arrays, as NumPy arrays, or the sentence that says which one is wrong and how to mend it."""
     names = list(patterns)
     parsed = [parse(p) for p in patterns.values()]

@@ -67,7 +67,7 @@ class Waiver:
 
     check: str
     reason: str
-    when: Callable[[Case], bool] = lambda case: True
+    when: Callable[[Case], bool] = lambda _: True
     size: float = float("inf")
     thread: str | None = None
     versions: str = "2.13"
@@ -80,7 +80,7 @@ class Exempt:
 
     check: str
     reason: str
-    when: Callable[[Case], bool] = lambda case: True
+    when: Callable[[Case], bool] = lambda _: True
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,15 @@ def test_verify_prints_a_table_and_exits_with_0():
 def test_a_wrong_layer_ends_with_1_and_names_layer_case_gradient_and_how_to_repeat_it(wrong):
     run = refbp("verify", "Wrong", "--plugins-dir", wrong)
     assert run.returncode == 1
-    for part in ('Wrong · case "matrix" · check gradients', "gradient of x", "worst element x[", "yours", "expected", "budget", "WRONG"):
+    for part in (
+        'Wrong · case "matrix" · check gradients',
+        "gradient of x",
+        "worst element x[",
+        "yours",
+        "expected",
+        "budget",
+        "WRONG",
+    ):
         assert part in run.stdout
     command = next(line for line in run.stdout.splitlines() if "again:" in line).partition("again: refbp ")[2]
     again = refbp(*command.split())

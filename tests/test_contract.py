@@ -7,7 +7,7 @@ import pytest
 
 import refbp
 from refbp import ArgumentError, DtypeError, Grads, Layer, ShapeError, StateError, ValueRangeError
-from refbp.layers import LSTM, BatchNorm1d, Dropout, Flatten, GLU, Linear, PReLU, ReLU, Sequential, Softmax
+from refbp.layers import GLU, LSTM, BatchNorm1d, Dropout, Flatten, Linear, PReLU, ReLU, Sequential, Softmax
 from refbp.losses import BCELoss, CrossEntropyLoss, MSELoss, NLLLoss
 
 RNG = np.random.default_rng(0)
@@ -46,7 +46,11 @@ LINEAR, STATE = Linear(3, 5), Linear(3, 5).init(RNG)
             DtypeError,
             ["upstream gradient", "float32", "float64"],
         ),
-        (lambda: BatchNorm1d(3)(BatchNorm1d(3).init(RNG), X[:1]), ValueRangeError, ["BatchNorm1d(3)", "(1, 3)", "more than one", "training=False"]),
+        (
+            lambda: BatchNorm1d(3)(BatchNorm1d(3).init(RNG), X[:1]),
+            ValueRangeError,
+            ["BatchNorm1d(3)", "(1, 3)", "more than one", "training=False"],
+        ),
         (lambda: BatchNorm1d(3)(BatchNorm1d(3).init(RNG), X[0]), ShapeError, ["(3,)", "2 or 3 axes"]),
         (lambda: GLU()({}, X), ShapeError, ["even size on axis -1"]),
         (lambda: Softmax(dim=2)({}, X), ShapeError, ["axis 2", "within -2 to 1"]),
@@ -54,7 +58,11 @@ LINEAR, STATE = Linear(3, 5), Linear(3, 5).init(RNG)
         (lambda: PReLU(5)(PReLU(5).init(RNG), X), ShapeError, ["num_parameters=5"]),
         (lambda: MSELoss()({}, X, X[:5]), ShapeError, ["input (7, 3)", "target (5, 3)", "do not belong together"]),
         (lambda: CrossEntropyLoss()({}, X, np.full(7, 3)), ValueRangeError, ["class 3", "0 to 2"]),
-        (lambda: CrossEntropyLoss()({}, X, np.zeros((7, 1), int)), ShapeError, ["target (7, 1)", "(N, *d)", "do not belong together"]),
+        (
+            lambda: CrossEntropyLoss()({}, X, np.zeros((7, 1), int)),
+            ShapeError,
+            ["target (7, 1)", "(N, *d)", "do not belong together"],
+        ),
         (lambda: NLLLoss()({}, X, np.zeros(7)), DtypeError, ["target has dtype float64", "integers"]),
         (lambda: NLLLoss(weight=(0.3, 0.7))(NLLLoss(weight=(0.3, 0.7)).init(RNG), X, np.zeros(7, int)), ShapeError, ["C=2"]),
         (lambda: BCELoss()({}, X, X), ValueRangeError, ["wanted probabilities between 0 and 1", "BCEWithLogitsLoss"]),

@@ -24,7 +24,7 @@ def _python(text):
 
 
 def test_the_readme_has_the_two_commands():
-    assert 'python -m pip install -e . && refbp verify' in README
+    assert "python -m pip install -e . && refbp verify" in README
     assert 'python -m pip install -e ".[test]" && python -m pytest' in README
 
 

@@ -15,7 +15,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 def _loaded_after(code, *modules):
     probe = f"import sys; {code}; print([m for m in {modules!r} if m in sys.modules])"
-    return ast.literal_eval(subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    return ast.literal_eval(
+        subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    )
 
 
 def test_importing_refbp_imports_neither_numpy_nor_torch_nor_a_plugin():
@@ -75,7 +77,9 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("path", [m for m in MODULES if m.parent != PACKAGE or m.stem in ALLOWED], ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", [m for m in MODULES if m.parent != PACKAGE or m.stem in ALLOWED], ids=lambda p: str(p.relative_to(PACKAGE))
+)
 def test_imports_go_one_way(path):
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if part not in ALLOWED:

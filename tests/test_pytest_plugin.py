@@ -1,5 +1,6 @@
 """The pytest plugin, as a stranger meets it: one line gives the suite, and a run that does not want it pays nothing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -86,7 +87,10 @@ def test_a_wrong_layer_fails_with_the_report_that_verify_prints(package):
     ("source", "sentence"),
     [
         ("import scipyy", "ModuleNotFoundError: No module named 'scipyy' (broken.py:1)"),
-        ("from refbp import hookimpl\n@hookimpl\ndef refbp_layerz(): ...", "unknown hook refbp_layerz; did you mean refbp_layers?"),
+        (
+            "from refbp import hookimpl\n@hookimpl\ndef refbp_layerz(): ...",
+            "unknown hook refbp_layerz; did you mean refbp_layers?",
+        ),
         ("def refbp_layers(): ...", "refbp_layers is not marked: write @hookimpl"),
         (GOOD, "the name Double is already taken by plugin"),
     ],
@@ -99,8 +103,11 @@ def test_a_broken_plugin_fails_with_the_sentence_that_plugins_shows(package, sou
     assert sentence in result.stdout
     shown = subprocess.run(
         [sys.executable, "-m", "refbp", "plugins", "--plugins-dir", "broken.py", "--plugins-dir", "double.py"],
-        cwd=package, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert sentence in shown.stdout
 
 
@@ -128,8 +135,12 @@ def test_an_unrelated_run_imports_neither_numpy_nor_torch(tmp_path):
     # other installed plugins may import what they like: only refbp's is looked at
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "refbp.testing.plugin", "-p", "no:cacheprovider"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env={**__import__("os").environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
     assert result.returncode == 0, result.stdout
 
 
@@ -147,7 +158,11 @@ def test_the_example_package_passes_its_own_suite(tmp_path):
     path = f"{tmp_path / 'site'}:{tmp_path / 'example' / 'src'}"
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path / "example", capture_output=True, text=True, check=False, env={**__import__("os").environ, "PYTHONPATH": path},
-    )  # fmt: skip
+        cwd=tmp_path / "example",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
     assert result.returncode == 0, result.stdout
     assert counts(result.stdout)["passed"] > 40

@@ -48,7 +48,10 @@ BROKEN = {
         "RuntimeError: half way (raises_in_hook.py:5)",
     ),
     "exits": ("import sys\nsys.exit(0)", "SystemExit: 0 (exits.py:2)"),
-    "clash": (GOOD.format(name="Linear"), "the name Linear is already taken by plugin refbp.linear (refbp.linear): rename the class"),
+    "clash": (
+        GOOD.format(name="Linear"),
+        "the name Linear is already taken by plugin refbp.linear (refbp.linear): rename the class",
+    ),
     "no_cases": (
         GOOD.format(name="NoCases").replace("[Case(NoCases(), normal(3, 5))]", "[]"),
         "NoCases has no cases: without one nothing is tested; give Spec at least one Case",

@@ -1,11 +1,10 @@
 """The language in which shapes are written."""
 
+import numpy as np
 import pytest
 
 from refbp.errors import ShapeError
 from refbp.shapes import check_arrays, parse
-
-import numpy as np
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ class SwappedParts(Bilinear):
 
     def backward(self, saved, dy):
         g = super().backward(saved, dy)
-        x1, x2, W = saved
+        _, x2, W = saved
         return Grads(np.einsum("nk,kij,nj->ni", dy, W, 2 * x2), g.inputs[1], **g.params)
 
 
@@ -722,5 +722,3 @@ class ForwardOrder(Sequential):
     def backward(self, saved, dy):
         g = super().backward(saved, dy)
         return Grads(*g.inputs, **{n: p * (1 if n.startswith("2") else 0.5) for n, p in g.params.items()})
-
-

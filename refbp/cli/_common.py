@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def fitted(text: str, room: int) -> str:
     return text if len(text) <= room else text[: max(room - 1, 0)] + "…"
 
 
-def columns(rows: list[tuple[str, ...]], right: tuple[int, ...] = (), last: Callable[[str], str] | None = None) -> None:
+def columns(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), last: Callable[[str], str] | None = None) -> None:
     """Print rows as columns, the first row their heading; numbers are set right; the last column takes what is left."""
     if not rows:
         return

@@ -22,7 +22,14 @@ def list_command(plugins_dirs: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"name": e.name, "kind": e.kind, "plugin": e.plugin, "source": e.source, "cases": len(e.spec.cases), "formula": formula(e)}
+                {
+                    "name": e.name,
+                    "kind": e.kind,
+                    "plugin": e.plugin,
+                    "source": e.source,
+                    "cases": len(e.spec.cases),
+                    "formula": formula(e),
+                }
                 for e in entries
             ]
         )
@@ -71,7 +78,10 @@ def show_command(name: str, plugins_dirs: tuple[str, ...], as_json: bool) -> Non
     click.echo(textwrap.indent(data["doc"], "  ") + "\n")
     if data["derivation"]:
         _section("derivation", data["derivation"])
-    _section("fields", "\n".join(f"{n}: {f['type']}{'' if f['required'] else ' = ' + f['default']}" for n, f in data["fields"].items()))
+    _section(
+        "fields",
+        "\n".join(f"{n}: {f['type']}{'' if f['required'] else ' = ' + f['default']}" for n, f in data["fields"].items()),
+    )
     for title, pairs in (("inputs", data["inputs"]), ("outputs", data["outputs"])):
         _section(title, "\n".join(f"{n}  {shape}" for n, shape in pairs.items()))
     state = [f"{n}  {tuple(s)}" for n, s in data["parameters"].items()]
@@ -143,7 +153,9 @@ def _derivation(cls: type) -> str:
 
 
 def _type(annotation: Any) -> str:
-    return str(annotation if isinstance(annotation, str) else getattr(annotation, "__name__", annotation)).replace("typing.", "")
+    return str(annotation if isinstance(annotation, str) else getattr(annotation, "__name__", annotation)).replace(
+        "typing.", ""
+    )
 
 
 def _source(function: Any) -> str:

@@ -29,7 +29,9 @@ def ledger_command(names: tuple[str, ...], plugins_dirs: tuple[str, ...], only: 
         chosen = [r for r in rows if r.kind == kind]
         if chosen:
             table = [("op", "at", "torch", heading, "thread", kind)]
-            table += [(r.op, r.point, r.torch, r.slopes if kind == "convention" else r.witness, r.thread, r.what) for r in chosen]
+            table += [
+                (r.op, r.point, r.torch, r.slopes if kind == "convention" else r.witness, r.thread, r.what) for r in chosen
+            ]
             columns(table)
             click.echo()
     click.echo(f"{sum(r.kind == 'convention' for r in rows)} kinks, {sum(r.kind == 'waiver' for r in rows)} waivers")

@@ -93,7 +93,7 @@ def verify_command(
 def _bar(stack: ExitStack, total: int) -> Any:
     """A progress bar on a terminal, nothing in a pipe."""
     if not sys.stderr.isatty() or total < 2:
-        return lambda name: None
+        return lambda _: None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -136,7 +136,7 @@ def _print(summaries: list[Any], failures: list[Any], seconds: float, not_tested
 
 
 def _coloured(verdict: str) -> str:
-    word = verdict.split(" ")[0]
+    word = verdict.split(" ", maxsplit=1)[0]
     return click.style(word, fg={"agree": "green", "WRONG": "red"}.get(word, "yellow")) + verdict[len(word) :]
 
 

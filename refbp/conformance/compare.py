@@ -71,7 +71,9 @@ def gradients(
         got, reference = own[name], theirs.get(name)
         if reference is None and (got is None or (name not in theirs)):
             if got is not None:
-                return Outcome(Verdict.BACKWARD, f"backward returns a gradient of {name}, which is no input or parameter of the twin")
+                return Outcome(
+                    Verdict.BACKWARD, f"backward returns a gradient of {name}, which is no input or parameter of the twin"
+                )
             continue
         if got is None or reference is None:
             has, lacks = ("torch", "backward") if got is None else ("backward", "torch")
@@ -109,9 +111,7 @@ def _misfit(name: str, got: Array, reference: Array) -> Outcome | None:
     return None
 
 
-def _judged(
-    trial: Trial, name: str, got: Array, reference: Array, allowed: float, waiver: Waiver | None
-) -> Outcome:
+def _judged(trial: Trial, name: str, got: Array, reference: Array, allowed: float, waiver: Waiver | None) -> Outcome:
     """Two gradients differ: the numerical slope at the worst element decides between them."""
     found = budget.difference(f"gradient of {name}", got, reference, allowed)
     witness = Witness.of(trial)
@@ -142,8 +142,10 @@ def _judged(
             found.digits,
             found,
         )
-    who = "torch autograd and the numerical witness agree with each other, yours does not" if with_torch else (
-        "yours, torch and the numerical witness all differ"
+    who = (
+        "torch autograd and the numerical witness agree with each other, yours does not"
+        if with_torch
+        else ("yours, torch and the numerical witness all differ")
     )
     return Outcome(Verdict.BACKWARD, f"{who}: {numbers}", found.digits, found)
 

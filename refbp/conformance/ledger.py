@@ -59,7 +59,17 @@ def rows(entry: Entry, seed: int = SEED) -> Iterator[Row]:
                     yield _waived(trial, waiver)
                 break
         else:
-            yield Row(entry.name, "waiver", "–", "right on this machine", "–", "–", waiver.reason, waiver.thread or "–", waiver.versions)
+            yield Row(
+                entry.name,
+                "waiver",
+                "–",
+                "right on this machine",
+                "–",
+                "–",
+                waiver.reason,
+                waiver.thread or "–",
+                waiver.versions,
+            )
 
 
 def _conventions(trial: Trial) -> Iterator[Row]:
@@ -93,7 +103,9 @@ def _waived(trial: Trial, waiver: Waiver) -> Row:
                 if worst is None or not off <= worst[0]:
                     worst = (off, name, found.index or ())
     if worst is None:
-        return Row(trial.spec.name, "waiver", f"case {trial.id}", "–", "–", "–", waiver.reason, waiver.thread or "–", waiver.versions)
+        return Row(
+            trial.spec.name, "waiver", f"case {trial.id}", "–", "–", "–", waiver.reason, waiver.thread or "–", waiver.versions
+        )
     _, name, index = worst
     slope = Witness.of(trial).at(name, index)
     theirs = trial.torch.grads[name]

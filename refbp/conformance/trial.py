@@ -29,9 +29,7 @@ class Trial:
     given. ``float32`` is the same trial with everything rounded, and ``rounded`` that one's values back in float64.
     """
 
-    def __init__(
-        self, spec: Spec, index: int, seed: int = SEED, dtype: Any = np.float64, round_to: Any = None
-    ) -> None:
+    def __init__(self, spec: Spec, index: int, seed: int = SEED, dtype: Any = np.float64, round_to: Any = None) -> None:
         self.spec = spec
         self.index = index
         self.case: Case = spec.cases[index]
@@ -40,6 +38,7 @@ class Trial:
         self.dtype = np.dtype(dtype)
         self.round_to = np.dtype(round_to or dtype)
         self.layer: Layer[Any] = self.case.layer
+        self.only: int | None = None  # the one output that is used, where the others are not
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of its own for each purpose, the same in every process."""
@@ -132,14 +131,15 @@ class Trial:
         return self.upstream_for(self.outputs)
 
     def upstream_for(self, outputs: Sequence[Array], purpose: str = "upstream") -> list[Array | None]:
-        """The same for outputs of these shapes; ``None`` for an output of integers."""
+        """The same for outputs of these shapes; ``None`` for an output of integers, or one that is not used."""
         rng = self.rng(purpose)
-        return [
+        drawn = [
             None
             if y.dtype.kind != "f"
             else self._cast(np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)))
             for y in outputs
         ]
+        return [u if self.only in (None, i) else None for i, u in enumerate(drawn)]
 
     def pull(self, step: Step, upstream: Sequence[Array | None]) -> Grads:
         """A step's backward, with NumPy's warnings off: NaN and infinity are compared, not announced."""
@@ -153,7 +153,7 @@ class Trial:
 
     @cached_property
     def float32(self) -> Trial:
-        """This trial with inputs and state rounded to float32."""
+        """The same trial with inputs and state rounded to float32."""
         return self.in_dtype(np.float32)
 
     @cached_property

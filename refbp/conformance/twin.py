@@ -87,7 +87,7 @@ class TorchRun:
         module = in_mode(copy.deepcopy(trial.twin), trial.layer)
         if trial.dtype == np.float32:
             module = module.float()
-        named = dict(module.named_parameters())
+        named = {n: p for n, p in module.named_parameters() if p.requires_grad}  # a frozen one has no gradient to compare
         with torch.no_grad():
             for n, t in module.state_dict().items():
                 t.copy_(torch.from_numpy(trial.state[n]))
@@ -111,7 +111,14 @@ class TorchRun:
         if pairs and sought:
             ys, us = zip(*pairs, strict=True)
             grads = torch.autograd.grad(ys, list(sought.values()), us, allow_unused=True)
-            self.grads = {n: None if g is None else g.numpy() for n, g in zip(sought, grads, strict=True)}
+            self.grads = {n: _numbers(g, named.get(n)) for n, g in zip(sought, grads, strict=True)}
+
+
+def _numbers(grad: torch.Tensor | None, parameter: torch.Tensor | None) -> Array | None:
+    """A gradient as an array: a sparse one made dense, and zeros for a parameter that took no part in the outputs."""
+    if grad is None:
+        return None if parameter is None else np.zeros_like(parameter.detach().numpy())
+    return grad.to_dense().numpy()
 
 
 def tensor(a: Array | None) -> torch.Tensor | None:
@@ -139,9 +146,7 @@ def _flat(result: Any) -> Any:
 class Probe:
     """How a layer's noise is read off its twin: the same seed, other inputs."""
 
-    def __init__(
-        self, module: torch.nn.Module, layer: Layer[Any], spec: Spec, seed: int, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, module: torch.nn.Module, layer: Layer[Any], spec: Spec, seed: int, options: Mapping[str, Any]) -> None:
         module = in_mode(copy.deepcopy(module), layer)
         self._module, self._spec, self._seed, self._options = module, spec, seed, options
 
@@ -151,12 +156,27 @@ class Probe:
         torch.manual_seed(self._seed)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return cast(Array, call(self._spec, module, [tensor(a) for a in inputs], self._options)[0].numpy())
+            return call(self._spec, module, [tensor(a) for a in inputs], self._options)[0].numpy()
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The case's options, which forward is given too."""
+        return self._options
 
     def dropout(self, *shapes: Sequence[int], p: float) -> list[Array]:
         """The masks that torch's dropout draws, one after the other, under the seed of the run that is checked."""
         torch.manual_seed(self._seed)
         return [torch.nn.functional.dropout(torch.ones(*s, dtype=torch.float64), p).numpy() != 0 for s in shapes]
+
+    def uniform(self, *shape: int) -> Array:
+        """What torch.rand draws first in float64, under the seed of the run that is checked."""
+        torch.manual_seed(self._seed)
+        return torch.rand(*shape, dtype=torch.float64).numpy()
+
+    def gumbel(self, shape: Sequence[int]) -> Array:
+        """The noise −log E, E exponential, that torch's gumbel_softmax draws under the seed of the run that is checked."""
+        torch.manual_seed(self._seed)
+        return -torch.empty(*shape, dtype=torch.float64).exponential_().log().numpy()
 
 
 def raises(run: Callable[[], Any]) -> Exception | None:

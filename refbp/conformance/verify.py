@@ -55,9 +55,7 @@ def run_check(trial: Trial, name: str) -> Outcome | None:
     return outcome
 
 
-def verify(
-    entry: Entry, seed: int = SEED, cases: Sequence[str] = (), checks: Sequence[str] = ()
-) -> Iterator[Result]:
+def verify(entry: Entry, seed: int = SEED, cases: Sequence[str] = (), checks: Sequence[str] = ()) -> Iterator[Result]:
     """Every result of one layer."""
     spec = entry.spec
     ids = spec.case_ids()

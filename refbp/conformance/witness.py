@@ -81,9 +81,9 @@ class Witness:
 
     def _change(self, direction: Mapping[str, Array], t: float) -> Any:
         """φ(t) − φ(0), summed element by element so that what does not move cancels exactly."""
-        step = self._wide(t)
+        step: Any = self._wide(t)
         moved = {n: self._at[n] + step * v.astype(self._wide) for n, v in direction.items()}
-        total = self._wide(0)
+        total: Any = self._wide(0)
         for y, y0, u in zip(self._outputs(moved), self._base, self._upstream, strict=True):
             if u is not None and y.size:
                 still = (y == y0) | (np.isnan(y) & np.isnan(y0))
@@ -94,7 +94,9 @@ class Witness:
     def _central(self, direction: Mapping[str, Array], h: float) -> float:
         weights = _FOURTH if self.extended else _EIGHTH
         pairs = enumerate(weights, start=1)
-        return float(sum(w * (self._change(direction, k * h) - self._change(direction, -k * h)) for k, w in pairs) / self._wide(h))
+        return float(
+            sum(w * (self._change(direction, k * h) - self._change(direction, -k * h)) for k, w in pairs) / self._wide(h)
+        )
 
     def slope(self, direction: Mapping[str, Array]) -> Slope:
         """φ′(0) along a direction: name to array, in the inputs' and parameters' shapes."""
@@ -111,9 +113,11 @@ class Witness:
         return sides[0], sides[1]
 
     def _element(self, name: str, index: tuple[int, ...]) -> tuple[dict[str, Array], float]:
-        """The direction of one element; a tiny one moves by its own size, for a step must not leave its neighbourhood."""
+        """The direction of one element. A tiny one moves by its own size, for a step must not leave its neighbourhood; a
+        huge one too, for it must be felt.
+        """
         e, here = np.zeros(self._at[name].shape), abs(float(self._at[name][index]))
-        e[index] = size = here if 0 < here < 1e-4 else 1.0
+        e[index] = size = here if 0 < here < 1e-4 or here > 1e12 else 1.0
         return {name: e}, size
 
     def at(self, name: str, index: tuple[int, ...]) -> Slope:

@@ -88,7 +88,9 @@ class Sequential(Layer[tuple[Step, ...]]):
             except RefbpError as error:
                 raise type(error)(f"Sequential, part {name}: {error}") from error
             if isinstance(step.outputs, tuple):
-                raise ArgumentError(f"Sequential: part {name} ({layer!r}) has several outputs; wanted one, the next part's input.")
+                raise ArgumentError(
+                    f"Sequential: part {name} ({layer!r}) has several outputs; wanted one, the next part's input."
+                )
             steps.append(step)
             updates |= prefixed(name, step.updates)
             x = step.outputs
@@ -96,16 +98,23 @@ class Sequential(Layer[tuple[Step, ...]]):
 
     def backward(self, saved: tuple[Step, ...], dy: Array) -> Grads:
         r"""∂y/∂x = Jₙ … J₂ J₁, so dyᵀ ∂y/∂x is evaluated from the left: each part turns the gradient of its output
-        into the gradient of its input, which is the gradient of the part before's output."""
+        into the gradient of its input, which is the gradient of the part before's output.
+        """
         params: dict[str, Array] = {}
         dx: Array | None = dy
         for (name, layer), step in zip(reversed(self.parts), reversed(saved), strict=True):
             if dx is None:
-                raise ArgumentError(f"Sequential: the part after {name} ({layer!r}) has no gradient for its input; only the first may.")
+                raise ArgumentError(
+                    f"Sequential: the part after {name} ({layer!r}) has no gradient for its input; only the first may."
+                )
             grads = step.backward(dx)
             params |= prefixed(name, grads.params)
             dx = grads.inputs[0]
-        return Grads(Identity().backward(None, dy).inputs[0] if not saved else dx, *[None for _, layer in self.parts if _noisy(layer)], **params)
+        return Grads(
+            Identity().backward(None, dy).inputs[0] if not saved else dx,
+            *[None for _, layer in self.parts if _noisy(layer)],
+            **params,
+        )
 
 
 def _noisy(layer: Layer[Any]) -> bool:

@@ -131,7 +131,7 @@ class Bilinear(Layer[_Pair]):
         return Forward(y + state["bias"] if self.bias else y, saved=_Pair(x1, x2, W))
 
     def backward(self, saved: _Pair, dy: Array) -> Grads:
-        r"""y is linear in x₁, in W and in x₂: the gradient of each is dy contracted with the other two."""
+        r"""Y is linear in x₁, in W and in x₂: the gradient of each is dy contracted with the other two."""
         x1, x2, W = saved
         path = ["einsum_path", (0, 1), (0, 1)]
         return Grads(

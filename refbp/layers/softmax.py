@@ -14,7 +14,7 @@ from refbp.numerics import log_softmax, sigmoid, sigmoid_slope, softmax
 
 
 def softmax_backward(y: Array, dy: Array, axis: int) -> Array:
-    r"""dx = y (dy − Σ dy y): the Jacobian diag(y) − y yᵀ, applied without being formed."""
+    r"""Dx = y (dy − Σ dy y): the Jacobian diag(y) − y yᵀ, applied without being formed."""
     return np.asarray(y * (dy - (dy * y).sum(axis, keepdims=True)))
 
 
@@ -39,8 +39,7 @@ class _Along(Layer[tuple[Array, int]]):
         rank = max(inputs[0].ndim, 1)
         if not -rank <= self.axis(inputs[0]) < rank:
             raise ShapeError(
-                f"{self!r}: x has shape {inputs[0].shape}; wanted an axis {self.dim}."
-                f" Choose dim within {-rank} to {rank - 1}."
+                f"{self!r}: x has shape {inputs[0].shape}; wanted an axis {self.dim}. Choose dim within {-rank} to {rank - 1}."
             )
 
 

@@ -15,7 +15,9 @@ _registry = pytest.StashKey["Registry"]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where plugins are, and what to select."""
     group = parser.getgroup("refbp", "refbp conformance")
-    group.addoption("--refbp-plugins-dir", action="append", default=[], metavar="PATH", help="A folder of plugin files, or one file.")
+    group.addoption(
+        "--refbp-plugins-dir", action="append", default=[], metavar="PATH", help="A folder of plugin files, or one file."
+    )
     group.addoption("--refbp-only-plugin", default=None, metavar="PLUGIN", help="Only what this plugin provides.")
     group.addoption("--refbp-layer", action="append", default=[], metavar="NAME", help="Only this layer or loss.")
     group.addoption("--refbp-seed", type=int, default=None, metavar="N", help="The seed of every random draw.")

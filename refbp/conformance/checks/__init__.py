@@ -3,7 +3,7 @@
 A check is called by its name with ``--check`` or ``-k``. The families are imported in the order in which they run.
 """
 
-from refbp.conformance.checks import against_torch, derivative, memory, algebra, range, contract  # noqa: F401, I001
+from refbp.conformance.checks import against_torch, derivative, memory, algebra, range, contract  # noqa: A004, F401, I001
 from refbp.conformance.checks._base import CHECKS
 
 __all__ = ["CHECKS"]

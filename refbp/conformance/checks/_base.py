@@ -25,7 +25,6 @@ def check(function: Check) -> Check:
     return function
 
 
-
 def sibling(trial: Trial, purpose: str | None = None) -> Trial:
     """The same case with the same state, for other inputs."""
     other = Trial(trial.spec, trial.index, trial.seed, trial.dtype, trial.round_to)

@@ -50,7 +50,7 @@ def outputs_alone(trial: Trial) -> Outcome | None:
         return None
     for i in used:
         lone = sibling(trial)
-        lone.upstream_for = lambda outputs, i=i: [u if j == i else None for j, u in enumerate(trial.upstream)]  # type: ignore[method-assign,misc]
+        lone.only = i
         upstream = [u if j == i else None for j, u in enumerate(trial.upstream)]
         own = named(trial.pull(trial.own, upstream), trial.input_names)
         theirs = {n: np.zeros_like(own[n]) if g is None and own.get(n) is not None else g for n, g in lone.torch.grads.items()}
@@ -89,7 +89,9 @@ def state(trial: Trial) -> Outcome | None:
         if list(trial.layer.params()) != learned:
             return broken(f"params() names {list(trial.layer.params())}; the twin's parameters are {learned}")
         if set(own.buffers) != set(theirs) - set(learned):
-            return broken(f"init says that {sorted(own.buffers)} are buffers; the twin's are {sorted(set(theirs) - set(learned))}")
+            return broken(
+                f"init says that {sorted(own.buffers)} are buffers; the twin's are {sorted(set(theirs) - set(learned))}"
+            )
         for name, t in theirs.items():
             wanted = np.dtype(dtype) if t.is_floating_point() else t.numpy().dtype
             if own[name].shape != tuple(t.shape) or own[name].dtype != wanted:
@@ -138,7 +140,9 @@ def modes(trial: Trial) -> Outcome | None:
     other.layer = dataclasses.replace(trial.layer, training=not trial.layer.training)  # type: ignore[type-var]
     own, theirs = twin.raises(lambda: other.own), twin.raises(lambda: other.torch)
     if theirs is not None:
-        return agree() if isinstance(own, RefbpError) else broken(f"with training={other.layer.training} torch raises: {theirs}")
+        return (
+            agree() if isinstance(own, RefbpError) else broken(f"with training={other.layer.training} torch raises: {theirs}")
+        )
     if own is not None:
         return broken(f"with training={other.layer.training}: {own}")
     return compare.first_wrong(

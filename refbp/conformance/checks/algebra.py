@@ -24,7 +24,9 @@ def linearity(trial: Trial) -> Outcome | None:
         if budget.error(m, want) > budget.tolerance(m.dtype, trial.fan, scale):
             name = [n for n, g in trial.own_grads.items() if g is not None][i]
             found = budget.difference(f"gradient of {name}", m, want, budget.tolerance(m.dtype, trial.fan, scale))
-            return Outcome(Verdict.BACKWARD, f"backward is not linear in the upstream gradient: {found.sentence()}", found.digits, found)
+            return Outcome(
+                Verdict.BACKWARD, f"backward is not linear in the upstream gradient: {found.sentence()}", found.digits, found
+            )
     return agree()
 
 
@@ -43,7 +45,11 @@ def batch_additivity(trial: Trial) -> Outcome | None:
     """A batch is its samples: outputs and input gradients stack, parameter gradients add up (L = Σ Cⁿ)."""
     axes = batch_axes(trial)
     if axes is None:
-        return None if trial.layer.inputs() and declared(trial) else untested("inputs() names no batch axis N, so batches cannot be split")
+        return (
+            None
+            if trial.layer.inputs() and declared(trial)
+            else untested("inputs() names no batch axis N, so batches cannot be split")
+        )
     out_axes = output_axes(trial)
     size = next(a.shape[x] for a, x in zip(trial.inputs, axes, strict=True) if x is not None)
     summed = getattr(trial.layer, "reduction", None) == "sum"
@@ -95,7 +101,11 @@ def _batch_of(trial: Trial, size: int) -> Outcome | None:
     )
     theirs, own = twin.raises(lambda: small.torch), twin.raises(lambda: small.own)
     if theirs is not None:
-        return None if own is None or isinstance(own, RefbpError) else broken(f"a batch of {size} raises {type(own).__name__}: {own}")
+        return (
+            None
+            if own is None or isinstance(own, RefbpError)
+            else broken(f"a batch of {size} raises {type(own).__name__}: {own}")
+        )
     if own is not None:
         return broken(f"a batch of {size}: {own}; torch takes it")
     return compare.first_wrong(

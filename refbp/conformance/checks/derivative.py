@@ -50,7 +50,9 @@ def witness(trial: Trial) -> Outcome | None:
 
 def _few(grads: dict[str, Array], rng: np.random.Generator, most: int = 24) -> list[tuple[str, tuple[int, ...]]]:
     """Every element of a small case; of a large one a few of each gradient."""
-    places = [(n, i) for n, g in grads.items() for i in np.ndindex(g.shape)] if sum(g.size for g in grads.values()) <= most else []
+    places = (
+        [(n, i) for n, g in grads.items() for i in np.ndindex(g.shape)] if sum(g.size for g in grads.values()) <= most else []
+    )
     return places or [
         (n, tuple(int(k) for k in np.unravel_index(int(flat), g.shape)))
         for n, g in grads.items()
@@ -120,12 +122,14 @@ def kinks(trial: Trial, numeric: Witness, grads: dict[str, Array]) -> list[Kink]
             if off > compare.WITNESS * max(scale, 1) + 10 * min(slope.uncertainty, 1e-8 * scale):
                 return Outcome(
                     Verdict.BACKWARD,
-                    f"gradient of {name}, element {list(index)}: backward says {mine:.8g}, the numerical witness {slope.value:.8g}",
+                    f"gradient of {name}, element {list(index)}: backward says {mine:.8g},"
+                    f" the numerical witness {slope.value:.8g}",
                 )
         elif not low - slack <= mine <= high + slack:
             return Outcome(
                 Verdict.BACKWARD,
-                f"gradient of {name}, element {list(index)}: {mine:.8g} lies outside the one-sided slopes {low:.6g} and {high:.6g}",
+                f"gradient of {name}, element {list(index)}: {mine:.8g} lies outside the one-sided slopes"
+                f" {low:.6g} and {high:.6g}",
             )
         else:
             found.append(Kink(name, index, float(at[name][index]), mine, left, right))

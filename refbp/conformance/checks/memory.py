@@ -39,7 +39,9 @@ def repeatable(trial: Trial) -> Outcome | None:
     grads = [trial.pull(s, upstream) for s in (first, first, second)]
     if not same(arrays(grads[0]), arrays(grads[1])):
         return broken("the second of two equal backward calls returns something else: backward overwrites what forward saved")
-    return agree() if same(arrays(grads[0]), arrays(grads[2])) else broken("two equal forward calls lead to different gradients")
+    return (
+        agree() if same(arrays(grads[0]), arrays(grads[2])) else broken("two equal forward calls lead to different gradients")
+    )
 
 
 @check
@@ -94,11 +96,11 @@ def memory(trial: Trial) -> Outcome | None:
             return broken(f"{layout} arrays give another result than contiguous ones ({bad})")
     flat = [a if a is None or not a.ndim or not len(a) else np.broadcast_to(a[:1], a.shape) for a in trial.drawn]
     solid = [None if a is None else a.copy() for a in flat]
-    results = []
-    for inputs in (flat, solid):
+    got, reference = [], []
+    for results, inputs in ((got, flat), (reference, solid)):
         step = trial.step([*inputs, *trial.noise])
-        results.append([*as_list(step.outputs), *arrays(trial.pull(step, trial.upstream))])
-    bad = apart(*results, trial.fan)
+        results += [*as_list(step.outputs), *arrays(trial.pull(step, trial.upstream))]
+    bad = apart(got, reference, trial.fan)
     return broken(f"broadcast (stride 0) arrays give another result than their copies ({bad})") if bad else agree()
 
 
@@ -114,7 +116,11 @@ def _reversed(a: Array) -> Array:
     return np.ascontiguousarray(a[flip])[flip] if a.ndim else a
 
 
-_LAYOUTS: dict[str, Callable[[Array], Array]] = {"Fortran-ordered": lambda a: np.array(a, order="F"), "strided": _strided, "reversed": _reversed}
+_LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "Fortran-ordered": lambda a: np.array(a, order="F"),
+    "strided": _strided,
+    "reversed": _reversed,
+}
 
 
 def _maybe(function: Callable[[Array], Array], a: Array | None) -> Array | None:
