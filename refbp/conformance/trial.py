@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ class Trial:
         self.round_to = np.dtype(round_to or dtype)
         self.layer: Layer[Any] = self.case.layer
         self.only: int | None = None  # the one output that is used, where the others are not
+        self.memo: dict[Any, Any] = {}  # what torch said, shared with the trials that vary this one
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of its own for each purpose, the same in every process."""
@@ -88,13 +89,17 @@ class Trial:
     @cached_property
     def noise(self) -> tuple[Array, ...]:
         """A random layer's noise, recovered from its twin."""
-        if self.spec.noise is None or not is_training(self.layer):
+        recover = self.spec.noise
+        if recover is None or not is_training(self.layer):
             return ()
-        from refbp.conformance.twin import Probe
 
-        probe = Probe(self.twin, self.layer, self.spec, self.noise_seed, self.case.options)
-        given = self.spec.noise(self.layer, probe, *(_wide(a) for a in self.drawn))
-        return tuple(None if a is None else self._cast(a) for a in given)  # type: ignore[misc]
+        def probed() -> tuple[Any, ...]:
+            from refbp.conformance.twin import Probe
+
+            probe = Probe(self.twin, self.layer, self.spec, self.noise_seed, self.case.options)
+            return recover(self.layer, probe, *(_wide(a) for a in self.drawn))
+
+        return tuple(None if a is None else self._cast(a) for a in self._once("noise", probed))  # type: ignore[misc]
 
     @cached_property
     def inputs(self) -> tuple[Array, ...]:
@@ -104,9 +109,42 @@ class Trial:
     @cached_property
     def torch(self) -> TorchRun:
         """The twin's run."""
-        from refbp.conformance.twin import TorchRun
+        return self.torch_for(None)
 
-        return TorchRun(self)
+    def torch_for(self, wanted: Sequence[str] | None) -> TorchRun:
+        """The twin's run in which only these inputs and parameters require a gradient, or all do."""
+
+        def run() -> TorchRun:
+            from refbp.conformance.twin import TorchRun
+
+            return TorchRun(self, wanted)
+
+        return cast("TorchRun", self._once(None if wanted is None else tuple(wanted), run))
+
+    def _once(self, what: Any, run: Callable[[], Any]) -> Any:
+        """What torch says to these inputs is asked once, however often a layer's own code changes (mutants)."""
+        drawn = tuple(None if a is None else (a.shape, a.dtype.str, a.tobytes()) for a in self.drawn)
+        key = (what, self.dtype.str, self.round_to.str, self.only, is_training(self.layer), drawn)
+        if key not in self.memo:
+            try:
+                self.memo[key] = run()
+            except Exception as error:  # torch's refusal is an answer too
+                self.memo[key] = error
+        found = self.memo[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def fresh(self) -> Trial:
+        """The same trial for another version of the layer's code: what torch said is kept, what the layer said is not."""
+        other = Trial(self.spec, self.index, self.seed, self.dtype, self.round_to)
+        other.layer, other.only, other.memo = self.layer, self.only, self.memo
+        kept = ("twin", "state", "drawn")
+        other.__dict__.update({n: self.__dict__[n] for n in kept if n in self.__dict__})
+        for name in ("float32", "rounded"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name].fresh()
+        return other
 
     def step(self, inputs: Sequence[Any] | None = None, state: Any = None) -> Step:
         """The layer's forward, through the checked entrance."""
@@ -164,6 +202,7 @@ class Trial:
     def in_dtype(self, dtype: Any) -> Trial:
         """The same case, its values rounded to float32, computed with in another dtype."""
         other = Trial(self.spec, self.index, self.seed, dtype, round_to=np.float32)
+        other.layer, other.memo = self.layer, self.memo
         other.__dict__["twin"] = self.twin  # only its structure and names matter: each run sets its state
         return other
 

@@ -105,7 +105,7 @@ class TorchRun:
             outputs = call(spec, module, [None if t is None else t.clone() for t in inputs], trial.case.options)
         self.outputs = [y.detach().numpy() for y in outputs]
         self.state = {n: t.detach().numpy().copy() for n, t in module.state_dict().items()}
-        self.grads: dict[str, Array | None] = dict.fromkeys(sought)
+        self.grads: dict[str, Array | None] = {n: _numbers(None, named.get(n)) for n in sought}
         pairs = [(y, torch.from_numpy(u)) for y, u in zip(outputs, trial.upstream_for(self.outputs), strict=True)
                  if u is not None and y.requires_grad]  # fmt: skip
         if pairs and sought:

@@ -28,6 +28,7 @@ def check(function: Check) -> Check:
 def sibling(trial: Trial, purpose: str | None = None) -> Trial:
     """The same case with the same state, for other inputs."""
     other = Trial(trial.spec, trial.index, trial.seed, trial.dtype, trial.round_to)
+    other.layer, other.memo = trial.layer, trial.memo
     other.__dict__.update(twin=trial.twin, state=trial.state)
     if purpose is None:
         other.__dict__["drawn"] = trial.drawn

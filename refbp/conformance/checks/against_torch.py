@@ -34,7 +34,7 @@ def gradients_alone(trial: Trial) -> Outcome | None:
         return None
     worst = agree(16.0)
     for name in names:
-        alone = twin.TorchRun(trial, [name]).grads
+        alone = trial.torch_for([name]).grads
         outcome = compare.gradients(trial, {name: trial.own_grads.get(name)}, alone)
         if outcome.verdict is not Verdict.AGREE:
             return outcome

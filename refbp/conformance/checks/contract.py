@@ -78,7 +78,7 @@ def _mistakes(trial: Trial) -> Iterator[tuple[str, list[Any], Any]]:
         changed: dict[str, Any] = {"with one axis more": a[..., None], "missing": None}
         if a.ndim:
             changed["with a longer last axis"] = np.concatenate([a, a[..., :1]], -1)
-            changed["with one axis less"] = a[0] if len(a) else a.reshape(a.shape[1:][:0])
+            changed["with one axis less"] = a[0] if len(a) else np.zeros(a.shape[1:], a.dtype)
         if a.dtype.kind == "f":
             changed["of complex numbers"] = a.astype(complex)
         for what, b in changed.items():
