@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("catalogue", "Show one layer: formula, derivation, fields, shapes, state, twin, source."),
     "plugins": ("catalogue", "Show every plugin: what it provides, or why it failed."),
     "ledger": ("ledger", "Show the conventions at kinks and the places where torch is wrong."),
+    "mutate": ("mutate", "Score a layer's proof: break its source, and see what notices."),
     "new": ("new", "Write a plugin file that passes conformance from the start."),
 }
 

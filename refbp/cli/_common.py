@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,24 @@ def write_file(path: str | Path, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def progress_bar(stack: ExitStack, total: int) -> Any:
+    """A progress bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty() or total < 2:
+        return lambda _: None
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    progress = stack.enter_context(
+        Progress(
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+    )
+    task = progress.add_task("starting", total=total)
+    return lambda name: progress.update(task, advance=1, description=name)

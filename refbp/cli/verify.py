@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from contextlib import ExitStack
 from typing import Any
 
 import click
 
-from refbp.cli._common import columns, load, plugins_option, write_file
+from refbp.cli._common import columns, load, plugins_option, progress_bar, write_file
 from refbp.errors import UnknownNameError
 from refbp.registry import Registry
 
@@ -49,27 +48,23 @@ def verify_command(
         raise UnknownNameError(f"nothing is selected: plugin {only_plugin} provides none of {', '.join(names)}.")
 
     from refbp.conformance import parallel, report
-    from refbp.conformance.checks import CHECKS
     from refbp.conformance.trial import SEED
-    from refbp.conformance.verify import check_cases
-    from refbp.registry import unknown
+    from refbp.conformance.verify import check_selection, died, verify
 
-    if bad := [c for c in checks if c not in CHECKS]:
-        raise UnknownNameError(unknown("check", bad[0], list(CHECKS)))
-    check_cases([e.spec for e in entries], cases)
-    job = parallel.Job(SEED if seed is None else seed, cases, checks)
+    check_selection([e.spec for e in entries], cases, checks)
+    seed = SEED if seed is None else seed
     count = parallel.jobs_for(jobs, sum(len(e.spec.cases) for e in entries))
     quiet = json_file == "-"
     if not quiet:
-        click.echo(" · ".join(f"{n} {v}" for n, v in report.versions().items()) + f" · seed {job.seed}\n")
+        click.echo(" · ".join(f"{n} {v}" for n, v in report.versions().items()) + f" · seed {seed}\n")
 
     start = time.monotonic()
-    finished: dict[str, Any] = {}
+    finished: dict[str, report.Summary] = {}
     with ExitStack() as stack:
-        advance = _bar(stack, len(entries))
-        for summary in parallel.run(entries, job, count, plugins_dirs):
-            finished[summary.name] = summary
-            advance(summary.name)
+        advance = progress_bar(stack, len(entries))
+        for entry, results in parallel.each(entries, verify, (seed, cases, checks), count, plugins_dirs):
+            finished[entry.name] = report.summary(entry, died(entry, seed) if results is None else results)
+            advance(entry.name)
     summaries = [finished[e.name] for e in entries if finished[e.name].results]
     failures = [] if names else [p for p in registry.failures if only_plugin in (None, p.name)]
     if not quiet:
@@ -77,7 +72,7 @@ def verify_command(
     if json_file:
         data = {
             **report.versions(),
-            "seed": job.seed,
+            "seed": seed,
             "layers": [s.data() for s in summaries],
             "plugins_failed": [{"name": p.name, "origin": p.origin, "error": p.error} for p in failures],
             "totals": report.totals(summaries),
@@ -88,27 +83,6 @@ def verify_command(
         write_file(junit_file, report.junit(summaries, [(p.name, p.error or "") for p in failures]))
     _note_failures(registry, names)
     return 1 if failures or any(s.wrong for s in summaries) or not any(s.checks for s in summaries) else 0
-
-
-def _bar(stack: ExitStack, total: int) -> Any:
-    """A progress bar on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty() or total < 2:
-        return lambda _: None
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    progress = stack.enter_context(
-        Progress(
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-    )
-    task = progress.add_task("starting", total=total)
-    return lambda name: progress.update(task, advance=1, description=name)
 
 
 def _print(summaries: list[Any], failures: list[Any], seconds: float, not_tested: bool) -> None:

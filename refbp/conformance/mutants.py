@@ -39,6 +39,10 @@ class Mutant:
     place: Callable[[], Any] = field(repr=False, compare=False)  # the context manager that puts it in place
     poisoned: Callable[[], Any] = field(repr=False, compare=False)  # … or an error that says that the place was reached
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is told of it: the words; it cannot be put in place there."""
+        return {**self.__dict__, "place": None, "poisoned": None}
+
     @property
     def where(self) -> str:
         """File and line, as an editor takes them."""

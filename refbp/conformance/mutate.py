@@ -236,11 +236,17 @@ def _answer(trial: Trial, v: _Variation) -> Any:
         with np.errstate(all="ignore"):
             step = v.layer(v.state, *v.inputs, **trial.case.options)
             outputs = as_list(step.outputs)
-            said = [*outputs, *(np.asarray(step.updates[n]) for n in sorted(step.updates))]
+            said: list[Any] = [*outputs, *(np.asarray(step.updates[n]) for n in sorted(step.updates))]
             for purpose in ("upstream", "second upstream"):
-                upstream = [u if u is None else u.astype(y.dtype) for u, y in zip(trial.upstream_for(outputs, purpose), outputs, strict=True)]
+                upstream = [
+                    u if u is None else u.astype(y.dtype)
+                    for u, y in zip(trial.upstream_for(outputs, purpose), outputs, strict=True)
+                ]
                 grads = step.backward(*upstream)
                 said += [*grads.inputs, *(grads.params[n] for n in sorted(grads.params))]
-        return [None if a is None else (a.shape, a.dtype.str, a.flags.writeable, (a + 0 if a.dtype.kind == "f" else a).tobytes()) for a in said]
+        return [
+            None if a is None else (a.shape, a.dtype.str, a.flags.writeable, (a + 0 if a.dtype.kind == "f" else a).tobytes())
+            for a in said
+        ]
     except Exception as error:
         return type(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,12 +36,13 @@ class Change:
 
     def poisoned(self) -> AbstractContextManager[None]:
         """The tree with an error in this place: whoever executes it is noticed."""
-        call: ast.AST = ast.Call(ast.Name("_reached_", ast.Load()), [], [])
+        call = ast.Call(ast.Name("_reached_", ast.Load()), [], [])
+        place: ast.AST = call
         if isinstance(self.new, ast.Slice):
-            call = ast.Slice(call, None, None)
+            place = ast.Slice(call, None, None)
         elif isinstance(self.new, ast.stmt):
-            call = ast.Expr(call)
-        return self._holding(ast.fix_missing_locations(ast.copy_location(call, self.new)))
+            place = ast.Expr(call)
+        return self._holding(ast.fix_missing_locations(ast.copy_location(place, self.new)))
 
     @contextmanager
     def _holding(self, node: ast.AST) -> Iterator[None]:
@@ -112,8 +113,10 @@ def _around(function: ast.FunctionDef) -> Around:
 
 
 def _offers(node: ast.AST, around: Around) -> Iterator[Offer]:
-    for operator in _OPERATORS.get(type(node), ()):
-        yield from operator(node, around)
+    if isinstance(node, ast.Name):
+        yield from _names(node, around)
+    elif type(node) in _OPERATORS:
+        yield from _OPERATORS[type(node)](node)
 
 
 def _text(node: ast.AST) -> str:
@@ -135,7 +138,7 @@ def _with(node: Any, **fields: Any) -> Any:
 # Arithmetic ----------------------------------------------------------------------------------------------------------
 
 
-def _terms(node: ast.BinOp, around: Around) -> Iterator[Offer]:
+def _terms(node: ast.BinOp) -> Iterator[Offer]:
     left, right = node.left, node.right
     if isinstance(node.op, ast.Add | ast.Sub):
         minus = isinstance(node.op, ast.Sub)
@@ -158,7 +161,11 @@ def _terms(node: ast.BinOp, around: Around) -> Iterator[Offer]:
             yield "biased", f"{_quoted(node)} divides by {_text(right)} − 1", _with(node, right=less)
     elif isinstance(node.op, ast.Pow):
         yield "exponent", f"the exponent of {_quoted(node)} is missing", left
-        yield "exponent", f"the exponent of {_quoted(node)} is one less", _with(node, right=ast.BinOp(right, ast.Sub(), ast.Constant(1)))
+        yield (
+            "exponent",
+            f"the exponent of {_quoted(node)} is one less",
+            _with(node, right=ast.BinOp(right, ast.Sub(), ast.Constant(1))),
+        )
     elif isinstance(node.op, ast.MatMult):
         yield "swapped operands", f"{_quoted(node)} is multiplied in the other order", _with(node, left=right, right=left)
     elif isinstance(node.op, ast.BitAnd | ast.BitOr):
@@ -166,14 +173,14 @@ def _terms(node: ast.BinOp, around: Around) -> Iterator[Offer]:
         yield "condition", f"only {_quoted(right)} is asked, not {_quoted(left)}", right
 
 
-def _sign(node: ast.UnaryOp, around: Around) -> Iterator[Offer]:
+def _sign(node: ast.UnaryOp) -> Iterator[Offer]:
     if isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
         yield "flipped sign", f"{_quoted(node.operand)} has the wrong sign", node.operand
     if isinstance(node.op, ast.Invert | ast.Not):
         yield "condition", f"{_quoted(node)} is not negated", node.operand
 
 
-def _constant(node: ast.Constant, around: Around) -> Iterator[Offer]:
+def _constant(node: ast.Constant) -> Iterator[Offer]:
     value = node.value
     if isinstance(value, bool):
         yield "constant", f"{value} stands as {not value}", ast.Constant(not value)
@@ -184,7 +191,7 @@ def _constant(node: ast.Constant, around: Around) -> Iterator[Offer]:
         yield "constant", f"{value:g} stands as {2 * value + (value == 0):g}", ast.Constant(2 * value + (value == 0))
 
 
-def _compare(node: ast.Compare, around: Around) -> Iterator[Offer]:
+def _compare(node: ast.Compare) -> Iterator[Offer]:
     pairs = {ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Lt: ast.LtE, ast.LtE: ast.Lt}
     against = {ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
     kind = type(node.ops[0])
@@ -199,15 +206,31 @@ def _compare(node: ast.Compare, around: Around) -> Iterator[Offer]:
 # Calls ---------------------------------------------------------------------------------------------------------------
 
 _OTHER_FUNCTION = {
-    **{"sum": "mean", "mean": "sum", "maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max"},
-    **{"exp": "expm1", "expm1": "exp", "log": "log1p", "log1p": "log", "sin": "cos", "cos": "sin", "argmax": "argmin"},
-    **{"zeros_like": "ones_like", "empty": "zeros", "any": "all", "floor": "ceil", "ceil": "floor", "tanh": "sinh"},
+    "sum": "mean",
+    "mean": "sum",
+    "maximum": "minimum",
+    "minimum": "maximum",
+    "max": "min",
+    "min": "max",
+    "exp": "expm1",
+    "expm1": "exp",
+    "log": "log1p",
+    "log1p": "log",
+    "sin": "cos",
+    "cos": "sin",
+    "argmax": "argmin",
+    "zeros_like": "ones_like",
+    "empty": "zeros",
+    "any": "all",
+    "floor": "ceil",
+    "ceil": "floor",
+    "tanh": "sinh",
 }
 _REARRANGING = ("reshape", "transpose", "swapaxes", "squeeze", "moveaxis", "ravel", "flip", "T")
 _TRANSPARENT = ("abs", "sqrt", "sign", "clip", "exp", "log", "tanh", "where", "maximum", "minimum", "square")
 
 
-def _call(node: ast.Call, around: Around) -> Iterator[Offer]:
+def _call(node: ast.Call) -> Iterator[Offer]:
     name = _name(node.func)
     arguments = node.args
     if name in _OTHER_FUNCTION:
@@ -253,7 +276,11 @@ def _grads(node: ast.Call) -> Iterator[Offer]:
         if isinstance(argument, ast.Constant | ast.Starred):
             continue
         negated = ast.UnaryOp(ast.USub(), argument)
-        yield "flipped sign", f"gradient {i} has the wrong sign", _with(node, args=[*node.args[:i], negated, *node.args[i + 1 :]])
+        yield (
+            "flipped sign",
+            f"gradient {i} has the wrong sign",
+            _with(node, args=[*node.args[:i], negated, *node.args[i + 1 :]]),
+        )
         for j in range(i + 1, len(node.args)):
             args = list(node.args)
             args[i], args[j] = args[j], args[i]
@@ -263,7 +290,11 @@ def _grads(node: ast.Call) -> Iterator[Offer]:
         for second in named[a + 1 :]:
             values = {id(first): second.value, id(second): first.value}
             keywords = [_with(k, value=values[id(k)]) if id(k) in values else k for k in node.keywords]
-            yield "swapped gradients", f"the gradients of {first.arg} and {second.arg} are swapped", _with(node, keywords=keywords)
+            yield (
+                "swapped gradients",
+                f"the gradients of {first.arg} and {second.arg} are swapped",
+                _with(node, keywords=keywords),
+            )
         zero = ast.BinOp(first.value, ast.Mult(), ast.Constant(0))
         keywords = [_with(k, value=zero) if k is first else k for k in node.keywords]
         if not isinstance(first.value, ast.IfExp):
@@ -291,19 +322,25 @@ def _names(node: ast.Name, around: Around) -> Iterator[Offer]:
         yield "upstream", f"the upstream gradient `{node.id}` is ignored", ones
 
 
-def _attribute(node: ast.Attribute, around: Around) -> Iterator[Offer]:
+def _attribute(node: ast.Attribute) -> Iterator[Offer]:
     if node.attr == "T":
         yield "rearrangement", f"{_quoted(node)} is not transposed", node.value
 
 
-def _slice(node: ast.Slice, around: Around) -> Iterator[Offer]:
+def _slice(node: ast.Slice) -> Iterator[Offer]:
     for end in ("lower", "upper"):
         value = getattr(node, end)
         if value is not None:
-            yield "slice", f"the slice {_quoted(node)} {'starts' if end == 'lower' else 'ends'} one later", _with(
-                node, **{end: ast.BinOp(value, ast.Add(), ast.Constant(1))}
+            yield (
+                "slice",
+                f"the slice {_quoted(node)} {'starts' if end == 'lower' else 'ends'} one later",
+                _with(node, **{end: ast.BinOp(value, ast.Add(), ast.Constant(1))}),
             )
-            yield "slice", f"the slice {_quoted(node)} has no {'start' if end == 'lower' else 'end'}", _with(node, **{end: None})
+            yield (
+                "slice",
+                f"the slice {_quoted(node)} has no {'start' if end == 'lower' else 'end'}",
+                _with(node, **{end: None}),
+            )
     if node.step is not None:
         yield "slice", f"the slice {_quoted(node)} has no step", _with(node, step=None)
 
@@ -311,7 +348,7 @@ def _slice(node: ast.Slice, around: Around) -> Iterator[Offer]:
 # Statements and branches ---------------------------------------------------------------------------------------------
 
 
-def _augmented(node: ast.AugAssign, around: Around) -> Iterator[Offer]:
+def _augmented(node: ast.AugAssign) -> Iterator[Offer]:
     yield "= for +=", f"{_quoted(node)} overwrites where it should add up", ast.Assign([node.target], node.value)
     yield "lost statement", f"{_quoted(node)} is missing", None
     if isinstance(node.op, ast.Add | ast.Sub):
@@ -319,35 +356,34 @@ def _augmented(node: ast.AugAssign, around: Around) -> Iterator[Offer]:
         yield "flipped sign", f"{_quoted(node)} has the wrong sign", _with(node, op=flipped)
 
 
-def _assignment(node: ast.Assign, around: Around) -> Iterator[Offer]:
+def _assignment(node: ast.Assign) -> Iterator[Offer]:
     target = node.targets[0]
-    if isinstance(target, ast.Subscript):
-        yield "lost statement", f"{_quoted(node)} is missing", None
-    elif isinstance(target, ast.Name) and any(isinstance(n, ast.Name) and n.id == target.id for n in ast.walk(node.value)):
+    if isinstance(target, ast.Subscript) or (
+        isinstance(target, ast.Name) and any(isinstance(n, ast.Name) and n.id == target.id for n in ast.walk(node.value))
+    ):
         yield "lost statement", f"{_quoted(node)} is missing", None
 
 
-def _if(node: ast.If, around: Around) -> Iterator[Offer]:
+def _if(node: ast.If) -> Iterator[Offer]:
     yield "condition", f"{_quoted(node.test)} is taken to hold", _with(node, test=ast.Constant(True))
     yield "condition", f"{_quoted(node.test)} is taken not to hold", _with(node, test=ast.Constant(False))
 
 
-def _choice(node: ast.IfExp, around: Around) -> Iterator[Offer]:
+def _choice(node: ast.IfExp) -> Iterator[Offer]:
     yield "condition", f"{_quoted(node.body)} stands whether or not {_quoted(node.test)}", node.body
     yield "condition", f"{_quoted(node.orelse)} stands whether or not {_quoted(node.test)}", node.orelse
 
 
-_OPERATORS: dict[type, tuple[Any, ...]] = {
-    ast.BinOp: (_terms,),
-    ast.UnaryOp: (_sign,),
-    ast.Constant: (_constant,),
-    ast.Compare: (_compare,),
-    ast.Call: (_call,),
-    ast.Name: (_names,),
-    ast.Attribute: (_attribute,),
-    ast.Slice: (_slice,),
-    ast.AugAssign: (_augmented,),
-    ast.Assign: (_assignment,),
-    ast.If: (_if,),
-    ast.IfExp: (_choice,),
+_OPERATORS: dict[type, Callable[[Any], Iterator[Offer]]] = {
+    ast.BinOp: _terms,
+    ast.UnaryOp: _sign,
+    ast.Constant: _constant,
+    ast.Compare: _compare,
+    ast.Call: _call,
+    ast.Attribute: _attribute,
+    ast.Slice: _slice,
+    ast.AugAssign: _augmented,
+    ast.Assign: _assignment,
+    ast.If: _if,
+    ast.IfExp: _choice,
 }

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from refbp import registry
-from refbp.conformance.outcome import broken
-from refbp.conformance.report import Summary
-from refbp.conformance.verify import Result, verify
 from refbp.registry import Entry
 
-
-@dataclass(frozen=True)
-class Job:
-    """What to run of every layer."""
-
-    seed: int
-    cases: tuple[str, ...] = ()
-    checks: tuple[str, ...] = ()
+T = TypeVar("T")
+Work = Callable[..., T]  # a function of a module, so that a process of its own can import it: work(entry, *arguments)
 
 
 def jobs_for(requested: int | None, work: int) -> int:
@@ -32,43 +23,40 @@ def jobs_for(requested: int | None, work: int) -> int:
     return 1 if work < 60 else min(os.cpu_count() or 1, 8)
 
 
-def run(entries: Sequence[Entry], job: Job, jobs: int, plugins_dirs: Sequence[str]) -> Iterator[Summary]:
-    """A summary per layer, in the order in which they finish."""
+def each(
+    entries: Sequence[Entry], work: Work[T], arguments: tuple[Any, ...], jobs: int, plugins_dirs: Sequence[str]
+) -> Iterator[tuple[Entry, T | None]]:
+    """``work(entry, *arguments)`` for every entry, in the order in which they finish; None for one whose process died."""
     if jobs == 1:
         for entry in entries:
-            yield _summary(entry, tuple(_results(entry, job)))
+            yield entry, work(entry, *arguments)
         return
     by_name = {e.name: e for e in entries}
     waiting = sorted(by_name, key=lambda n: -_cost(by_name[n]))
     while waiting:
         done: set[str] = set()
         with _pool(jobs, plugins_dirs) as pool:
-            futures: dict[Future[tuple[Result, ...]], str] = {pool.submit(_work, n, job): n for n in waiting}
+            futures: dict[Future[T], str] = {pool.submit(_work, work, n, arguments): n for n in waiting}
             try:
                 while futures:
                     for future in wait(futures, return_when=FIRST_COMPLETED).done:
                         name = futures.pop(future)
-                        results = future.result()
+                        result = future.result()
                         done.add(name)
-                        yield _summary(by_name[name], results)
+                        yield by_name[name], result
             except BrokenProcessPool:
-                pass  # whoever died is among those not done: they are tried again one at a time
+                pass  # whoever died is among those not done: the first of them is tried again alone
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         waiting = [n for n in waiting if n not in done]
         if waiting:
             first, *waiting = waiting
-            yield _alone(by_name[first], job, plugins_dirs)
-
-
-def _alone(entry: Entry, job: Job, plugins_dirs: Sequence[str]) -> Summary:
-    with _pool(1, plugins_dirs) as pool:
-        try:
-            return _summary(entry, pool.submit(_work, entry.name, job).result())
-        except BrokenProcessPool:
-            died = Result(entry.name, entry.spec.case_ids()[0], "outputs", job.seed, broken("the process that ran it died"))
-            return _summary(entry, (died,))
+            with _pool(1, plugins_dirs) as pool:
+                try:
+                    yield by_name[first], pool.submit(_work, work, first, arguments).result()
+                except BrokenProcessPool:
+                    yield by_name[first], None
 
 
 def _pool(jobs: int, plugins_dirs: Sequence[str]) -> ProcessPoolExecutor:
@@ -81,19 +69,8 @@ def _start(plugins_dirs: tuple[str, ...]) -> None:
     registry.use(registry.discover(plugins_dirs, strict=False))
 
 
-def _work(name: str, job: Job) -> tuple[Result, ...]:
-    return tuple(_results(registry.current().get(name), job))
-
-
-def _results(entry: Entry, job: Job) -> Iterator[Result]:
-    cases = [c for c in job.cases if c in entry.spec.case_ids()]
-    if job.cases and not cases:
-        return
-    yield from verify(entry, job.seed, cases, job.checks)
-
-
-def _summary(entry: Entry, results: tuple[Result, ...]) -> Summary:
-    return Summary(entry.name, entry.kind, entry.plugin, entry.source, results)
+def _work(work: Work[T], name: str, arguments: tuple[Any, ...]) -> T:
+    return work(registry.current().get(name), *arguments)
 
 
 def _cost(entry: Entry) -> int:

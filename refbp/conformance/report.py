@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from refbp.conformance.outcome import Verdict
 from refbp.conformance.verify import Result
+from refbp.registry import Entry
 
 DIGITS64 = ("outputs", "gradients", "witness")
 
@@ -121,6 +122,11 @@ class Summary:
             "not_tested": [_data(r) for r in self.having(Verdict.NOT_TESTED)],
             "wrong": [_data(r) for r in self.wrong],
         }
+
+
+def summary(entry: Entry, results: tuple[Result, ...]) -> Summary:
+    """The summary of one layer's results."""
+    return Summary(entry.name, entry.kind, entry.plugin, entry.source, results)
 
 
 HEADING = ("layer", "from", "cases", "checks", "digits f64", "digits f32", "verdict")

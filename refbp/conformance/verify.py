@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,24 +55,30 @@ def run_check(trial: Trial, name: str) -> Outcome | None:
     return outcome
 
 
-def verify(entry: Entry, seed: int = SEED, cases: Sequence[str] = (), checks: Sequence[str] = ()) -> Iterator[Result]:
-    """Every result of one layer."""
+def verify(entry: Entry, seed: int = SEED, cases: Sequence[str] = (), checks: Sequence[str] = ()) -> tuple[Result, ...]:
+    """Every result of one layer; of these cases and checks only, where some are named."""
     spec = entry.spec
-    ids = spec.case_ids()
-    for name in checks:
-        if name not in CHECKS:
-            raise UnknownNameError(unknown("check", name, list(CHECKS)))
-    for index, case_id in enumerate(ids):
-        if cases and case_id not in cases:
-            continue
-        trial = Trial(spec, index, seed)
-        for name in checks or CHECKS:
-            yield Result(spec.name, case_id, name, seed, run_check(trial, name), entry.file)
+    results = []
+    for index, case_id in enumerate(spec.case_ids()):
+        if not cases or case_id in cases:
+            trial = Trial(spec, index, seed)
+            for name in checks or CHECKS:
+                results.append(Result(spec.name, case_id, name, seed, run_check(trial, name), entry.file))
+    return tuple(results)
 
 
-def check_cases(specs: Sequence[Spec], cases: Sequence[str]) -> None:
-    """An unknown case id is a usage error that names the known ones."""
-    known = [i for s in specs for i in s.case_ids()]
+def died(entry: Entry, seed: int) -> tuple[Result, ...]:
+    """The result of a layer whose process died."""
+    outcome = broken("the process that ran it died")
+    return (Result(entry.name, entry.spec.case_ids()[0], "outputs", seed, outcome, entry.file),)
+
+
+def check_selection(specs: Sequence[Spec], cases: Sequence[str], checks: Sequence[str]) -> None:
+    """An unknown case id or check is a usage error that names the nearest known one."""
+    known = sorted({i for s in specs for i in s.case_ids()})
     for case in cases:
         if case not in known:
-            raise UnknownNameError(unknown("case", case, sorted(set(known))))
+            raise UnknownNameError(unknown("case", case, known))
+    for check in checks:
+        if check not in CHECKS:
+            raise UnknownNameError(unknown("check", check, list(CHECKS)))

@@ -1,0 +1,94 @@
+"""``refbp mutate``: would the checks have noticed a mistake in this layer?"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+import click
+
+from refbp.cli._common import load, plugins_option, progress_bar, write_file
+from refbp.errors import UnknownNameError
+
+
+@click.command("mutate", short_help="Score a layer's proof: break its source, and see what notices.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@plugins_option
+@click.option("--only-plugin", metavar="PLUGIN", help="Only what this plugin provides.")
+@click.option("--seed", type=click.IntRange(0), help="The seed of every random draw.  [default: 20260101]")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="How many processes.  [default: one per core, when worth it]")
+@click.option("--json", "json_file", metavar="FILE", help="Write every mutant and its fate; '-' prints them instead.")
+@click.option(
+    "--fail-under", type=click.FloatRange(0, 100), default=None, metavar="PERCENT", help="Exit with 1 below this score."
+)
+@click.option("--equivalent", is_flag=True, help="List the equivalent mutants too.")
+def mutate_command(
+    names: tuple[str, ...],
+    plugins_dirs: tuple[str, ...],
+    only_plugin: str | None,
+    seed: int | None,
+    jobs: int | None,
+    json_file: str | None,
+    fail_under: float | None,
+    equivalent: bool,
+) -> int:
+    """Rewrite the source of the named layers and losses, or of all, one mistake at a time: drop a term, flip a sign, sum for
+    mean, shift a slice, … Run the checks against each mutant, and print the score, which check noticed how many, and
+    each survivor with its line.
+
+    Exit code: 0, or 1 below --fail-under (over all layers), or where a layer is wrong as it stands.
+    """
+    entries = load(plugins_dirs).select(names, only_plugin)
+    if not entries:
+        raise UnknownNameError(f"nothing is selected: plugin {only_plugin} provides none of {', '.join(names)}.")
+
+    from refbp.conformance import mutate, parallel
+    from refbp.conformance.trial import SEED
+
+    count = parallel.jobs_for(jobs, 60 * (len(entries) - 1))
+    scores: dict[str, mutate.Score] = {}
+    with ExitStack() as stack:
+        advance = progress_bar(stack, len(entries))
+        for entry, found in parallel.each(entries, mutate.score, (SEED if seed is None else seed,), count, plugins_dirs):
+            scores[entry.name] = found or mutate.Score(entry.name, entry.source, (), "the process that ran it died")
+            advance(entry.name)
+    ordered = [scores[e.name] for e in entries]
+    total = mutate.Score("all", "", tuple(f for s in ordered for f in s.fates))
+    if json_file:
+        data = {"total": {**total.data(), "fates": []}, "layers": [s.data() for s in ordered]}
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
+    if json_file != "-":
+        room = max(len(s.name) for s in ordered)
+        for s in ordered:
+            _print(s, room, equivalent)
+        if len(ordered) > 1:
+            _print(mutate.Score(f"{len(ordered)} layers", "", total.fates), room, equivalent=False, survivors=False)
+    wrong = any(s.problem for s in ordered)
+    low = fail_under is not None and (total.percent is None or total.percent < fail_under)
+    return 1 if wrong or low else 0
+
+
+def _print(score: object, room: int, equivalent: bool, survivors: bool = True) -> None:
+    from refbp.conformance import mutate
+
+    assert isinstance(score, mutate.Score)
+    if score.problem:
+        click.echo(f"{score.name.ljust(room)}  {click.style('no score', fg='red')}: {score.problem}")
+        return
+    percent = "–" if score.percent is None else f"{score.percent:.1f} %"
+    by = " · ".join(f"{check} {n}" for check, n in score.by_check.items())
+    click.echo(
+        f"{score.name.ljust(room)}  {len(score.fates):5} mutants  {score.count(mutate.KILLED):5} killed"
+        f"  {score.count(mutate.EQUIVALENT):4} equivalent  {percent.rjust(7)}   by {by or 'nothing'}"
+    )
+    for fate in score.survivors if survivors else ():
+        why = (
+            "no case reaches it: add one"
+            if fate.fate == mutate.UNREACHED
+            else "every check passes: add a case that tells them apart"
+        )
+        click.echo(f"  survived  {fate.mutant.where}  `{fate.mutant.before}` → `{fate.mutant.after}`   {why}")
+    for fate in score.fates if equivalent else ():
+        if fate.fate == mutate.EQUIVALENT:
+            click.echo(f"  equivalent  {fate.mutant.where}  `{fate.mutant.before}` → `{fate.mutant.after}`")
