@@ -79,11 +79,13 @@ def _state(dtype=np.float64, seed=0):
 
 
 def _gradients(dtype=np.float64, steps=STEPS, seed=1):
-    """Random and signed; zero here and there; none at all for the bias in every third step, nor ever for ``frozen``."""
+    """Random and signed; zero here and there; none for the bias in every third step, and never one for ``frozen``."""
     rng = np.random.default_rng(seed)
     for t in range(steps):
         grads = {name: np.asarray(rng.normal(size=shape), dtype) for name, shape in SHAPES.items() if name != "frozen"}
         grads["0.weight"][rng.random((3, 5)) < 0.1] = 0
+        if t == 0:
+            grads |= {name: np.zeros_like(grads[name]) for name in ("stack", "scale")}
         yield {**grads, "0.bias": None} if t % 3 == 0 else grads
 
 
@@ -144,12 +146,12 @@ def _assert_same_steps(optimizer, dtype, ulps):
 @pytest.mark.usefixtures("torch_in_float64")
 @pytest.mark.parametrize("optimizer", SETTINGS, ids=_id)
 def test_every_step_is_torchs_in_float64(optimizer):
-    _assert_same_steps(optimizer, np.float64, ulps=16)
+    _assert_same_steps(optimizer, np.float64, ulps=32)
 
 
 @pytest.mark.parametrize("optimizer", NOT_PAIRS, ids=_id)
 def test_every_step_is_torchs_in_float32(optimizer):
-    _assert_same_steps(optimizer, np.float32, ulps=16)
+    _assert_same_steps(optimizer, np.float32, ulps=32)
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda c: c.__name__)
@@ -197,9 +199,10 @@ def test_a_repr_is_the_constructor_call(optimizer):
     assert eval(repr(optimizer), {type(optimizer).__name__: type(optimizer)}) == optimizer
 
 
+@pytest.mark.parametrize("steps_before", [0, 2])
 @pytest.mark.parametrize("optimizer", FEW, ids=_id)
-def test_a_step_is_pure(optimizer):
-    state, memory = _run(optimizer, _state(), _gradients(steps=2))
+def test_a_step_is_pure(optimizer, steps_before):
+    state, memory = _run(optimizer, _state(), _gradients(steps=steps_before))
     (grads,) = _gradients(steps=1, seed=2)
     grads["0.bias"] = np.ones(5)
     received = [*state.values(), *memory.values(), *(g for g in grads.values() if g is not None)]
@@ -275,7 +278,7 @@ def test_a_schedule_is_a_replaced_learning_rate(cls):  # ASGD has a schedule of 
         twin.step(grads)
         state, memory = dataclasses.replace(cls(), lr=lr).step(state, grads, memory)
     for name, p in twin.params.items():
-        _assert_close(state[name], p.detach().numpy(), 16, name)
+        _assert_close(state[name], p.detach().numpy(), 32, name)
 
 
 @pytest.mark.parametrize(
@@ -334,6 +337,13 @@ def test_a_plain_mapping_is_a_state_of_parameters():
     assert isinstance(new, State)
     np.testing.assert_array_equal(new["w"], [0.5, 0.5])
     assert memory == {"w.step": 1}
+
+
+def test_no_weight_decay_leaves_an_infinite_parameter_infinite():
+    state, twin = State({"x": np.array([np.inf])}), Twin(SGD(), State({"x": np.array([np.inf])}))
+    twin.step({"x": np.ones(1)})
+    new, _ = SGD().step(state, {"x": np.ones(1)}, SGD().start(state))
+    assert new["x"] == twin.params["x"].item() == np.inf  # 0 · ∞ would be NaN
 
 
 # Where torch is wrong, and where this must say so as soon as it is right -----------------------------------------------
