@@ -25,7 +25,7 @@ from typing import Any
 
 import pluggy
 
-from refbp import hookspecs
+from refbp import absent, hookspecs
 from refbp.contract import Layer
 from refbp.errors import PluginError, UnknownNameError, did_you_mean, listed
 from refbp.spec import Case, Spec
@@ -102,6 +102,8 @@ class Registry:
         try:
             return self.entries[name]
         except KeyError:
+            if why := absent.explanation(name):
+                raise UnknownNameError(f"{why}.") from None
             raise UnknownNameError(unknown("layer or loss", name, list(self.entries))) from None
 
     def select(self, names: Iterable[str] = (), only_plugin: str | None = None) -> list[Entry]:

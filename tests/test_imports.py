@@ -65,7 +65,8 @@ ALLOWED = {
     "spec": {"contract", "draws"},
     "hookspecs": {"spec"},
     "numerics": {"shapes"},
-    "registry": {"hookspecs", "contract", "errors", "spec"},
+    "absent": set(),
+    "registry": {"absent", "hookspecs", "contract", "errors", "spec"},
     "network": {"contract", "errors"},
     "optim": {"contract", "errors", "arguments"},
     "layers": {"contract", "errors", "shapes", "numerics", "layers"},
@@ -74,6 +75,9 @@ ALLOWED = {
     "conformance": {"contract", "errors", "shapes", "spec", "registry"},
     "testing": {"testing"},
     "cli": {"errors", "registry"},
+    "notation": {"contract", "errors", "registry"},
+    "trace": {"contract", "errors", "layers", "losses", "network", "notation", "numerics"},
+    "oracle": {"contract", "shapes"},
 }
 
 

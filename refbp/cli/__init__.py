@@ -23,6 +23,7 @@ COMMANDS = {
     "plugins": ("catalogue", "Show every plugin: what it provides, or why it failed."),
     "ledger": ("ledger", "Show the conventions at kinks and the places where torch is wrong."),
     "mutate": ("mutate", "Score a layer's proof: break its source, and see what notices."),
+    "bench": ("bench", "Time twelve workloads against torch, in one run."),
     "new": ("new", "Write a plugin file that passes conformance from the start."),
 }
 
@@ -63,6 +64,9 @@ def main() -> None:
     """Run the command line, turning what users can cause into one sentence and an exit code."""
     from refbp.errors import RefbpError
 
+    # Read when NumPy is imported, which no command has done yet: the arrays are small, the processes several.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
