@@ -90,6 +90,11 @@ class Step:
         )
         self.updates = run.updates
 
+    @property
+    def saved(self) -> Any:
+        """What forward remembered, so that backward can answer."""
+        return self._run.saved
+
     def backward(self, *grad_outputs: Array | None) -> Grads:
         """The gradients, given one upstream gradient per output; ``None`` for an output that was not used."""
         outputs = self.outputs if isinstance(self.outputs, tuple) else (self.outputs,)
@@ -239,11 +244,26 @@ class Layer(Generic[Saved], metaclass=_Checked):
 
     def __call__(self, state: Mapping[str, Array], *inputs: Any, **options: Any) -> Step:
         """The checked entrance: raises a :class:`RefbpError` that names layer, argument, given and wanted."""
+        held = self._held(state, inputs)
+        self.check(*held, **options)
+        try:
+            run = self.forward(state, *held, **options)
+        except (ValueError, IndexError, TypeError) as error:
+            if isinstance(error, RefbpError):
+                raise
+            given = ", ".join(f"{n} {np.shape(a)}" for n, a in zip(self._patterns, held, strict=False) if a is not None)
+            raise ShapeError(f"{self!r}: forward cannot take {given}: {error}.") from error
+        return Step(self, run)
+
+    def _held(self, state: Mapping[str, Array], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs as arrays that fit the patterns, the state and each other; shapes that fitted once fit again."""
         name = type(self).__name__
-        patterns = self.inputs()
-        held = check_arrays(name, patterns, inputs, self.sizes)
-        dtype = _check_state(name, {**self.params(), **self.buffers()}, state)
-        for label, array in zip(patterns, held, strict=False):
+        dtype = _check_state(name, self._entries, state)
+        seen = (dtype, *[(a.shape, a.dtype) if type(a) is np.ndarray else type(a) for a in inputs])
+        if seen in self._fitting:
+            return inputs
+        held = check_arrays(name, self._patterns, inputs, self.sizes)
+        for label, array in zip(self._patterns, held, strict=False):
             if array is not None and array.dtype.kind == "f":
                 dtype = dtype or array.dtype
                 if array.dtype != dtype:
@@ -251,15 +271,26 @@ class Layer(Generic[Saved], metaclass=_Checked):
                         f"{name}: {label} is {array.dtype}, the arrays before it are {dtype}; wanted one dtype:"
                         f" pass {label}.astype({dtype})."
                     )
-        self.check(*held, **options)
-        try:
-            run = self.forward(state, *held, **options)
-        except (ValueError, IndexError, TypeError) as error:
-            if isinstance(error, RefbpError):
-                raise
-            given = ", ".join(f"{n} {np.shape(a)}" for n, a in zip(patterns, held, strict=False) if a is not None)
-            raise ShapeError(f"{self!r}: forward cannot take {given}: {error}.") from error
-        return Step(self, run)
+        if all(a is None or type(a) is np.ndarray for a in inputs) and len(self._fitting) < 64:
+            self._fitting.add(seen)
+        return held
+
+    @cached_property
+    def _fitting(self) -> set[Any]:
+        return set()
+
+    @cached_property
+    def _patterns(self) -> dict[str, str]:
+        return self.inputs()
+
+    @cached_property
+    def _entries(self) -> dict[str, Shape]:
+        return {**self.params(), **self.buffers()}
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a pass takes noise, made by ``draw``, as an input after the others."""
+        return hasattr(self, "draw") and is_training(self)
 
     def check(self, *inputs: Any, **options: Any) -> None:
         """What must hold of the inputs beyond shape and dtype, such as class indices in range; raises RefbpError."""

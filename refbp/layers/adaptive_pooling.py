@@ -190,6 +190,11 @@ class _FractionalMaxPool(Pooling[tuple[Array, Shape]]):
         samples = {"samples": f"(N, C, {self.rank}) or (C, {self.rank})"}
         return super().inputs() | (samples if self._random_samples is None else {})
 
+    @property
+    def noisy(self) -> bool:
+        """Only where no samples were given once for all."""
+        return self._random_samples is None
+
     def draw(self, rng: np.random.Generator, shape: Shape) -> Array:
         """The noise of one pass, for an x of this shape: a number in [0, 1) for each plane and axis."""
         return rng.random((*shape[: -self.rank], self.rank))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,13 +65,19 @@ class Sequential(Layer[tuple[Step, ...]]):
 
     def inputs(self) -> dict[str, str]:
         x = next(iter(self.parts[0][1].inputs().values()), "any (*)") if self.parts else "any (*)"
-        noise = {f"noise of {name}": f"any (*{name})" for name, layer in self.parts if _noisy(layer)}
+        noise = {f"noise of {name}": f"any (*{name})" for name, layer in self.parts if layer.noisy}
         return {"x": x} | noise
 
     @property
     def sizes(self) -> dict[str, int]:
         """The first part's: x is its input."""
         return self.parts[0][1].sizes if self.parts else {}
+
+    @cached_property
+    def _names(self) -> dict[str, list[tuple[str, str]]]:
+        """For each part, its entries under their name in the whole and in the part."""
+        entries = {name: {**layer.params(), **layer.buffers()} for name, layer in self.parts}
+        return {name: [(f"{name}.{n}", n) for n in own] for name, own in entries.items()}
 
     def init(self, rng: np.random.Generator, dtype: object = np.float64) -> State:
         """Each part's own, in order."""
@@ -84,7 +91,8 @@ class Sequential(Layer[tuple[Step, ...]]):
         ahead = iter(noise)
         for name, layer in self.parts:
             try:
-                step = layer(part(state, name), x, *([next(ahead)] if _noisy(layer) else []))
+                own = {short: state[full] for full, short in self._names[name]}
+                step = layer(own, x, *([next(ahead)] if layer.noisy else []))
             except RefbpError as error:
                 raise type(error)(f"Sequential, part {name}: {error}") from error
             if isinstance(step.outputs, tuple):
@@ -112,10 +120,6 @@ class Sequential(Layer[tuple[Step, ...]]):
             dx = grads.inputs[0]
         return Grads(
             Identity().backward(None, dy).inputs[0] if not saved else dx,
-            *[None for _, layer in self.parts if _noisy(layer)],
+            *[None for _, layer in self.parts if layer.noisy],
             **params,
         )
-
-
-def _noisy(layer: Layer[Any]) -> bool:
-    return hasattr(layer, "draw") and bool(getattr(layer, "training", False))
