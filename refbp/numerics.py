@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,13 +17,21 @@ Array = NDArray[Any]
 
 def sigmoid(x: Array) -> Array:
     """σ(x) = 1 / (1 + e⁻ˣ), without overflow and with full relative accuracy in both tails."""
-    return np.asarray(np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))))
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.maximum(e, x >= 0) / (1 + e))
 
 
 def sigmoid_slope(x: Array) -> Array:
     """σ′(x) = e / (1 + e)², e = e^−|x|: digits are kept where σ(1 − σ) has lost them all."""
     e = np.exp(-np.abs(x))
     return np.asarray(e / ((1 + e) * (1 + e)))
+
+
+def sigmoid_and_slope(x: Array) -> tuple[Array, Array]:
+    """σ(x) and σ′(x) at the price of one exponential, e = e^−|x|: with q = 1 / (1 + e) they are q or e q, and e q²."""
+    e = np.exp(-np.abs(x))
+    q = 1 / (1 + e)
+    return q * np.maximum(e, x >= 0), e * q * q
 
 
 def tanh_slope(x: Array) -> Array:
@@ -37,14 +47,17 @@ def softplus(x: Array) -> Array:
 
 def softmax(x: Array, axis: int) -> Array:
     """eˣ / Σ eˣ, shifted by the maximum."""
-    e = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf))
-    return np.asarray(e / e.sum(axis, keepdims=True))
+    e = x - x.max(axis, keepdims=True, initial=-np.inf)
+    np.exp(e, out=e)
+    e /= e.sum(axis, keepdims=True)
+    return np.asarray(e)
 
 
 def log_softmax(x: Array, axis: int) -> Array:
-    """x − log Σ eˣ, shifted by the maximum."""
+    """The logarithm of softmax, x − log Σ eˣ, shifted by the maximum."""
     shifted = x - x.max(axis, keepdims=True, initial=-np.inf)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)))
+    shifted -= np.log(np.exp(shifted).sum(axis, keepdims=True))
+    return np.asarray(shifted)
 
 
 def sum_to_shape(grad: Array, shape: Shape) -> Array:
@@ -66,43 +79,68 @@ def along(vector: Array, axis: int, array: Array) -> Array:
     return vector.reshape([-1 if i == axis % array.ndim else 1 for i in range(array.ndim)])
 
 
-# erfc ----------------------------------------------------------------------------------------------------------------
+# The normal distribution ----------------------------------------------------------------------------------------------
 #
-# For z ≥ 0, erfc(z) = e^(−z²) g(t) / (1 + 2z) with t = (z − 3)/(z + 3): g is smooth and nearly constant over the whole
-# half line, so one Chebyshev series serves every z (the form is that of Shepherd & Laframboise 1981). The coefficients
-# are those of g, computed with 50 digits; each dtype takes as many as it can use.
+# Mills' ratio M(a) = (1 − Φ(a)) / φ(a) falls from √(π/2) as 1/a. With d = 8 / (a + 4), M(a) = d · P(1 − d), and P is so
+# smooth on the whole half line that one Chebyshev series serves every a ≥ 0. Its coefficients were computed with 70
+# digits; each dtype takes as many as it can use, as a polynomial in 1 − d ∈ [−1, 1].
 
-_ERFC = tuple(
+_MILLS = tuple(
     np.longdouble(c)
     for c in (
-        "1.177562574196560046281", "0.005353904539615676770720", "-0.09377550342284209052069", "0.05436652555744322049660",
-        "-0.01897659670784520738438", "0.004453426061462711570714", "-0.0006335531710553146928090", "0.00001766171952317159296726",
-        "0.00001284153286405667179343", "-0.000002007228565905990447983", "-1.807522790414827842563e-7", "7.549828343825177875561e-8",
-        "1.885668523839372518726e-9", "-2.699519049797679764518e-9", "-1.460079119879653026278e-11", "1.036160744601960367150e-10",
-        "1.475715977028144094709e-12", "-4.277340064091203528876e-12", "-2.079224926549402668467e-13", "1.813450201345167798938e-13",
-        "1.973425574544951017115e-14", "-7.287943840335586616053e-15", "-1.516988073877304647876e-15", "2.351408168847486663476e-16",
-        "1.000607122513511376478e-16", "-2.057753952702909009531e-18", "-5.609202733816563899546e-18", "-5.553727013643323872277e-19",
-        "2.435503917043116722789e-19", "6.361076579399577087773e-20", "-6.079205024550866806513e-21", "-5.584818482415464897880e-21",
-        "-1.456906531227600305403e-21",
+        *("0.3040700535643800707763", "-0.2355318218224354321384", "0.06961958113704770614833", "-0.01520199651802557150013"),
+        *("0.002170088517965971428039", "-0.0001004526500912457006471", "-0.00003150436685067941567911"),
+        *("0.000005922964908822646691654", "3.165736420748532268406e-7", "-1.925508729989124899019e-7"),
+        *("-1.059370078757711986447e-9", "6.481673251368340324543e-9", "-3.53516165957531221662e-11"),
+        *("-2.435820797361384501283e-10", "-3.114931871034458901933e-12", "9.946560899311057985629e-12"),
+        *("5.77301772394402409033e-13", "-4.113570155280481157443e-13", "-5.456730054762162431384e-14"),
+        *("1.537588979904096781127e-14", "4.051771697760847666999e-15", "-3.816549448415708159335e-16"),
+        *("-2.522967534463419150101e-16", "-8.962744376778234554718e-18", "1.271194049754817756422e-17"),
+        *("2.195305285066694873479e-18", "-4.197585305034595091158e-19", "-1.909973951471536754622e-19"),
     )
 )
-_ERFC_TERMS = {"float16": 7, "float32": 12, "float64": 27}
+_MILLS_TERMS = {"float16": 7, "float32": 10, "float64": 23}
 
 
 @lru_cache(maxsize=8)
-def _erfc_coefficients(dtype: str) -> tuple[Any, ...]:
-    kind = np.dtype(dtype).type
-    return tuple(kind(c) for c in _ERFC[: _ERFC_TERMS.get(dtype, len(_ERFC))])
+def _mills_polynomial(dtype: str) -> tuple[Any, ...]:
+    powers = np.polynomial.chebyshev.cheb2poly(np.asarray(_MILLS[: _MILLS_TERMS.get(dtype, len(_MILLS))]))
+    return tuple(np.dtype(dtype).type(c) for c in powers)
 
 
-def erfc(x: Array) -> Array:
-    """1 − erf(x), with full relative accuracy where it is small; the error grows as x² ulp there, as e^(−x²)'s does."""
-    x = np.asarray(x)
-    z = np.abs(x)
-    t = 1 - 6 / (z + 3)
-    coefficients = _erfc_coefficients(x.dtype.name)
-    ahead, last = np.zeros_like(t), np.full_like(t, coefficients[-1])
-    for c in coefficients[-2:0:-1]:  # Clenshaw's recurrence
-        ahead, last = last, 2 * t * last - ahead + c
-    half_line = np.exp(-(z * z)) * ((t * last - ahead + coefficients[0]) / (1 + 2 * z))
-    return np.asarray(np.where(x < 0, 2 - half_line, half_line))
+def mills(a: Array) -> Array:
+    """Mills' ratio (1 − Φ(a)) / φ(a) for a ≥ 0, to the last digit or two."""
+    d = np.asarray(8 / (a + 4))
+    t = 1 - d
+    *lower, p = _mills_polynomial(d.dtype.name)
+    for c in reversed(lower):
+        p = p * t
+        p += c
+    return np.asarray(d * p)
+
+
+def normal(x: Array) -> tuple[Array, Array]:
+    """Φ(x) and φ(x), the normal distribution's cumulative and density, each with the relative accuracy of e^(−x²/2).
+
+    The tail beyond |x| is φ · M(|x|): it is Φ on the left, where 1 + erf would have no digits left, and 1 − Φ on the right.
+    """
+    density = np.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
+    return np.abs((x >= 0) - density * mills(np.abs(x))), density
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+
+def in_blocks(f: Callable[..., tuple[Array, ...]], *arrays: Array, size: int = 1 << 15) -> tuple[Array, ...]:
+    """Apply f, element by element, to so few elements at a time that what it makes on the way stays in the cache."""
+    shape, length = arrays[0].shape, arrays[0].size
+    if length <= size:
+        return tuple(map(np.asarray, f(*arrays)))
+    flat = [a.reshape(-1) for a in arrays]
+    made: list[Array] = []
+    for start in range(0, length, size):
+        parts = f(*(a[start : start + size] for a in flat))
+        made = made or [np.empty(length, part.dtype) for part in parts]
+        for whole, part in zip(made, parts, strict=True):
+            whole[start : start + size] = part
+    return tuple(whole.reshape(shape) for whole in made)

@@ -14,7 +14,14 @@ from refbp import registry
 from refbp.conformance.trial import Trial
 from refbp.conformance.verify import run_check
 from refbp.errors import RefbpError
-from refbp.losses import CrossEntropyLoss, CTCLoss, LinearCrossEntropyLoss, SoftMarginLoss, TripletMarginWithDistanceLoss
+from refbp.losses import (
+    BCELoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    LinearCrossEntropyLoss,
+    SoftMarginLoss,
+    TripletMarginWithDistanceLoss,
+)
 from refbp.spec import Case
 
 LOSSES = [e for e in registry.current().entries.values() if e.kind == "loss" and e.plugin.startswith("refbp.")]
@@ -107,6 +114,17 @@ def test_the_loss_and_gradient_of_a_confident_prediction_keep_their_digits():
     np.testing.assert_allclose(step.outputs, loss, rtol=1e-6)
     np.testing.assert_allclose(step.backward(np.ones((), np.float32)).inputs[0], [[-sum(p), *p]], rtol=1e-6)
     assert torch.nn.CrossEntropyLoss()(torch.from_numpy(logits), torch.tensor([0])) == 0
+
+
+def test_a_clamped_logarithm_has_no_slope_at_the_ends_of_the_unit_interval():
+    """There torch's binary cross-entropy has the gradient (x − t) / 1e-12, and the same loss."""
+    x, t = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.3, 0.7, 1.0, 0.0])
+    step = BCELoss(reduction="none")({}, x, t)
+    theirs = torch.nn.BCELoss(reduction="none")(torch.from_numpy(x), torch.from_numpy(t))
+    np.testing.assert_allclose(step.outputs, theirs.numpy())
+    dx, dt = step.backward(np.ones(4)).inputs
+    np.testing.assert_allclose(dx, [-0.3, 0.3, -1, 1])
+    np.testing.assert_allclose(dt, [-100, 100, -100, 100])
 
 
 def test_the_soft_margin_is_finite_where_torch_overflows():

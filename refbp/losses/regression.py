@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,10 @@ class MSELoss(Pointwise):
     reduce: bool | None = None
     reduction: Reduction = "mean"
 
-    def each(self, x: Array, t: Array, **weights: Array) -> Array:
+    def each(self, x: Array, t: Array, **weights: Array) -> Any:
         return (x - t) * (x - t)
 
-    def dx(self, x: Array, t: Array, **weights: Array) -> Array:
+    def dx(self, x: Array, t: Array, **weights: Array) -> Any:
         return 2 * (x - t)
 
 
@@ -45,10 +46,10 @@ class L1Loss(Pointwise):
     reduce: bool | None = None
     reduction: Reduction = "mean"
 
-    def each(self, x: Array, t: Array, **weights: Array) -> Array:
+    def each(self, x: Array, t: Array, **weights: Array) -> Any:
         return np.abs(x - t)
 
-    def dx(self, x: Array, t: Array, **weights: Array) -> Array:
+    def dx(self, x: Array, t: Array, **weights: Array) -> Any:
         return _sign(x - t)
 
 
@@ -68,13 +69,13 @@ class SmoothL1Loss(Pointwise):
     def rules(self) -> Iterator[tuple[bool, str, str]]:
         yield self.beta >= 0, "beta", "a number of at least 0"
 
-    def each(self, x: Array, t: Array, **weights: Array) -> Array:
+    def each(self, x: Array, t: Array, **weights: Array) -> Any:
         d = np.abs(x - t)
         if self.beta == 0:
             return d
         return np.where(d < self.beta, d * d / (2 * self.beta), d - self.beta / 2)
 
-    def dx(self, x: Array, t: Array, **weights: Array) -> Array:
+    def dx(self, x: Array, t: Array, **weights: Array) -> Any:
         return _sign(x - t) if self.beta == 0 else np.clip((x - t) / self.beta, -1, 1)
 
 
@@ -91,9 +92,9 @@ class HuberLoss(Pointwise):
     def rules(self) -> Iterator[tuple[bool, str, str]]:
         yield self.delta > 0, "delta", "a positive number"
 
-    def each(self, x: Array, t: Array, **weights: Array) -> Array:
+    def each(self, x: Array, t: Array, **weights: Array) -> Any:
         d = np.abs(x - t)
         return np.where(d <= self.delta, d * d / 2, self.delta * (d - self.delta / 2))
 
-    def dx(self, x: Array, t: Array, **weights: Array) -> Array:
+    def dx(self, x: Array, t: Array, **weights: Array) -> Any:
         return np.clip(x - t, -self.delta, self.delta)
