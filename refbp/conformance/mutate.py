@@ -8,9 +8,6 @@ executed. What is left meets every check, and survives if none of them minds.
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 
 from refbp.conformance.checks import CHECKS
 from refbp.conformance.checks._base import batch_axes
+from refbp.conformance.clock import TooLong, limited
 from refbp.conformance.mutants import Mutant, mutants
 from refbp.conformance.trial import SEED, Trial, as_list
 from refbp.conformance.verify import run_check
@@ -111,29 +109,6 @@ def score(entry: Entry, seed: int = SEED) -> Score:
     return Score(entry.name, entry.source, tuple(bench.fate(m) for m in mutants(entry.spec.layer)))
 
 
-class _TooLong(BaseException):
-    """Not an Exception: nothing that a layer or a check catches may swallow it."""
-
-
-@contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Raise _TooLong in this thread after so many seconds, where the system has such a clock."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(*_: Any) -> None:
-        raise _TooLong
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 class _Bench:
     """The original's trials and what it answers to every variation, against which mutants are held."""
 
@@ -145,7 +120,7 @@ class _Bench:
     def fate(self, mutant: Mutant) -> Fate:
         """Hold one mutant against the bench."""
         try:
-            with _limited(SECONDS), mutant.place():
+            with limited(SECONDS), mutant.place():
                 if found := self._noticed(FIRST):
                     return Fate(mutant, KILLED, *found)
                 if self._same_answers():
@@ -154,9 +129,9 @@ class _Bench:
                     return Fate(mutant, KILLED, *found)
                 else:
                     return Fate(mutant, SURVIVED)
-            with _limited(SECONDS), mutant.poisoned():
+            with limited(SECONDS), mutant.poisoned():
                 return Fate(mutant, UNREACHED if self._same_answers() else EQUIVALENT)
-        except _TooLong:
+        except TooLong:
             return Fate(mutant, KILLED, "time limit")
         except RecursionError:
             return Fate(mutant, KILLED, "recursion limit")

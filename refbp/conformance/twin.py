@@ -84,10 +84,9 @@ class TorchRun:
 
     def __init__(self, trial: Any, wanted: Sequence[str] | None = None) -> None:
         spec: Spec = trial.spec
-        module = in_mode(copy.deepcopy(trial.twin), trial.layer)
-        if trial.dtype == np.float32:
-            module = module.float()
-        named = {n: p for n, p in module.named_parameters() if p.requires_grad}  # a frozen one has no gradient to compare
+        module = in_mode(_scratch(trial), trial.layer)
+        learned = {n for n, p in trial.twin.named_parameters() if p.requires_grad}  # a frozen one has no gradient to compare
+        named = {n: p for n, p in module.named_parameters() if n in learned}
         with torch.no_grad():
             for n, t in module.state_dict().items():
                 t.copy_(torch.from_numpy(trial.state[n]))
@@ -96,9 +95,8 @@ class TorchRun:
         for t in floats.values():
             t.requires_grad_()
         sought = {n: t for n, t in {**floats, **named}.items() if wanted is None or n in wanted}
-        if wanted is not None:
-            for n, t in {**floats, **named}.items():
-                t.requires_grad_(n in wanted)
+        for n, t in {**floats, **named}.items():
+            t.requires_grad_(wanted is None or n in wanted)
         torch.manual_seed(trial.noise_seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -112,6 +110,20 @@ class TorchRun:
             ys, us = zip(*pairs, strict=True)
             grads = torch.autograd.grad(ys, list(sought.values()), us, allow_unused=True)
             self.grads = {n: _numbers(g, named.get(n)) for n, g in zip(sought, grads, strict=True)}
+
+
+def _scratch(trial: Any) -> torch.nn.Module:
+    """A copy of the twin to run in this dtype: a run sets all of its state, so the runs of a case can share one.
+
+    A module with buffers that its state_dict does not hold would carry something over: it is copied for every run.
+    """
+    module: torch.nn.Module | None = trial.memo.get(("module", trial.dtype.str))
+    if module is None:
+        module = copy.deepcopy(trial.twin)
+        module = module.float() if trial.dtype == np.float32 else module
+        if {n for n, _ in module.named_buffers()} <= set(module.state_dict()):
+            trial.memo["module", trial.dtype.str] = module
+    return module
 
 
 def _numbers(grad: torch.Tensor | None, parameter: torch.Tensor | None) -> Array | None:
@@ -144,16 +156,23 @@ def _flat(result: Any) -> Any:
 
 
 class Probe:
-    """How a layer's noise is read off its twin: the same seed, other inputs."""
+    """How a layer's noise is read off its twin: the same seed, other inputs. A seed is a number, or torch's random state."""
 
-    def __init__(self, module: torch.nn.Module, layer: Layer[Any], spec: Spec, seed: int, options: Mapping[str, Any]) -> None:
-        module = in_mode(copy.deepcopy(module), layer)
-        self._module, self._spec, self._seed, self._options = module, spec, seed, options
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        layer: Layer[Any],
+        spec: Spec,
+        seed: int | torch.Tensor,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._module, self._layer = module, layer
+        self._spec, self._seed, self._options = spec, seed, options
 
     def __call__(self, *inputs: Array) -> Array:
         """The twin's first output for other inputs, under the seed of the run that is checked."""
-        module = copy.deepcopy(self._module)
-        torch.manual_seed(self._seed)
+        module = in_mode(copy.deepcopy(self._module), self._layer)
+        _seed(self._seed)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return call(self._spec, module, [tensor(a) for a in inputs], self._options)[0].numpy()
@@ -165,18 +184,22 @@ class Probe:
 
     def dropout(self, *shapes: Sequence[int], p: float) -> list[Array]:
         """The masks that torch's dropout draws, one after the other, under the seed of the run that is checked."""
-        torch.manual_seed(self._seed)
+        _seed(self._seed)
         return [torch.nn.functional.dropout(torch.ones(*s, dtype=torch.float64), p).numpy() != 0 for s in shapes]
 
     def uniform(self, *shape: int) -> Array:
         """What torch.rand draws first in float64, under the seed of the run that is checked."""
-        torch.manual_seed(self._seed)
+        _seed(self._seed)
         return torch.rand(*shape, dtype=torch.float64).numpy()
 
     def gumbel(self, shape: Sequence[int]) -> Array:
         """The noise −log E, E exponential, that torch's gumbel_softmax draws under the seed of the run that is checked."""
-        torch.manual_seed(self._seed)
+        _seed(self._seed)
         return -torch.empty(*shape, dtype=torch.float64).exponential_().log().numpy()
+
+
+def _seed(seed: int | torch.Tensor) -> None:
+    torch.set_rng_state(seed) if isinstance(seed, torch.Tensor) else torch.manual_seed(seed)
 
 
 def raises(run: Callable[[], Any]) -> Exception | None:
