@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from refbp import Case, Convention, Forward, Grads, Layer, Spec, State, exactly, labels, normal
-from refbp.layers.activation import GELU, ReLU, Sigmoid, Tanh
+from refbp.layers._elementwise import Elementwise
+from refbp.layers.activation import GELU, ReLU, Tanh
 from refbp.layers.container import Sequential
 from refbp.layers.dropout import Dropout
 from refbp.layers.linear import Bilinear, Linear
@@ -20,8 +21,24 @@ from refbp.layers.recurrent import LSTM
 from refbp.layers.softmax import LogSoftmax, Softmax
 from refbp.losses.classification import CrossEntropyLoss
 from refbp.losses.regression import MSELoss
+from refbp.numerics import sigmoid, sigmoid_slope
 
 WRONG: list[tuple[str, Spec]] = []
+
+
+@dataclass(frozen=True)
+class PlainSigmoid(Elementwise):
+    """A right sigmoid, written as a value and a slope, to be made wrong below."""
+
+    def f(self, x):
+        return sigmoid(x)
+
+    def df(self, x, y):
+        return sigmoid_slope(x)
+
+
+def sigmoid_twin(layer):
+    return torch.nn.Sigmoid()
 
 
 def killed_by(check, *cases, twin=None, **options):
@@ -284,11 +301,11 @@ class _SplitTwin(torch.nn.Module):
 class TanhGelu(GELU):
     """The tanh approximation under the exact name: forward and backward fit each other, and not torch."""
 
-    def f(self, x):
-        return GELU("tanh").f(x)
+    def forward(self, state, x):
+        return GELU("tanh").forward(state, x)
 
-    def df(self, x, y):
-        return GELU("tanh").df(x, y)
+    def backward(self, saved, dy):
+        return GELU("tanh").backward(saved, dy)
 
 
 @killed_by("outputs", linear())
@@ -449,9 +466,9 @@ class WritesToState(Linear):
         return g
 
 
-@killed_by("repeatable", elementwise())
+@killed_by("repeatable", elementwise(), twin=sigmoid_twin)
 @dataclass(frozen=True)
-class OverwritesSaved(Sigmoid):
+class OverwritesSaved(PlainSigmoid):
     """Backward multiplies into what forward saved: right the first time only. Nothing received is touched."""
 
     def backward(self, saved, dy):
@@ -615,27 +632,27 @@ class FirstSampleNeeded(Linear):
 # Precision and range -------------------------------------------------------------------------------------------------
 
 
-@killed_by("dtype", elementwise())
+@killed_by("dtype", elementwise(), twin=sigmoid_twin)
 @dataclass(frozen=True)
-class Float64Constant(Sigmoid):
+class Float64Constant(PlainSigmoid):
     """np.sqrt(1.0) is a float64 that promotes float32 arrays; in float64 nothing is wrong."""
 
     def df(self, x, y):
         return super().df(x, y) * np.sqrt(1.0)
 
 
-@killed_by("float32", elementwise())
+@killed_by("float32", elementwise(), twin=sigmoid_twin)
 @dataclass(frozen=True)
-class HalfwayThroughFloat16(Sigmoid):
+class HalfwayThroughFloat16(PlainSigmoid):
     """float32 goes through float16: the dtype is right, the digits are gone; float64 is computed in full."""
 
     def f(self, x):
         return super().f(x.astype(np.float16)).astype(x.dtype) if x.dtype == np.float32 else super().f(x)
 
 
-@killed_by("extremes", elementwise())
+@killed_by("extremes", elementwise(), twin=sigmoid_twin)
 @dataclass(frozen=True)
-class OverflowingSigmoid(Sigmoid):
+class OverflowingSigmoid(PlainSigmoid):
     """∂y/∂x = e⁻ˣ / (1 + e⁻ˣ)²: right for every ordinary x, NaN where e⁻ˣ overflows."""
 
     def df(self, x, y):

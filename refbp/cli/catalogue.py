@@ -143,13 +143,15 @@ def describe(entry: Entry) -> dict[str, Any]:
 
 def _formula_of(cls: type, method: str, expression: str) -> Any:
     """An element-wise layer's own expression, where forward and backward are its base's."""
-    return getattr(cls, expression) if hasattr(cls, expression) and method not in vars(cls) else getattr(cls, method)
+    if method in vars(cls):
+        return getattr(cls, method)
+    return next((getattr(cls, name) for name in ("f_df", expression) if hasattr(cls, name)), getattr(cls, method))
 
 
 def _derivation(cls: type) -> str:
     own = _formula_of(cls, "backward", "df")
     doc = inspect.cleandoc(own.__doc__ or "")
-    return "" if own.__qualname__.startswith(("Layer.", "Elementwise.")) else doc
+    return "" if own.__qualname__.startswith(("Layer.", "Elementwise.", "Together.")) else doc
 
 
 def _type(annotation: Any) -> str:
