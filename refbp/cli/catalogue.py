@@ -92,7 +92,8 @@ def show_command(name: str, plugins_dirs: tuple[str, ...], as_json: bool) -> Non
     for title in ("conventions", "waivers", "exemptions"):
         if data[title]:
             _section(title, "\n".join(data[title]))
-    click.echo(textwrap.indent(data["forward"], "    ") + "\n\n" + textwrap.indent(data["backward"], "    "))
+    for source in dict.fromkeys((data["forward"], data["backward"])):  # some activations have one expression for both
+        click.echo(textwrap.indent(source, "    ") + "\n")
 
 
 def _section(title: str, text: str) -> None:
