@@ -60,7 +60,8 @@ class Waiver:
     """Where torch is wrong, and refbp is right: it holds for the cases that ``when`` selects, and expires by itself.
 
     ``check`` is the check that differs. ``size`` bounds how wrong torch is, relative to the gradient's norm, so that
-    a waiver for a rounding error does not hide a wrong sign. ``versions`` are those in which the defect was seen.
+    a waiver for a rounding error does not hide a wrong sign. ``versions`` is the version of torch in which the defect was
+    first seen here: in an older one it may be there or not, in a newer one the waiver must still be needed.
     ``always=False`` is for a defect that comes and goes with the machine (vectorised body or scalar tail): such a
     waiver cannot expire by itself.
     """
@@ -84,6 +85,19 @@ class Exempt:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """A way in which a layer's gradient is commonly got wrong.
+
+    ``words`` complete "this gradient is what you get when …". ``gradients(case)`` are those that come out wrong then, by
+    name, or nothing where the mistake cannot be made; the case has ``layer``, ``state``, ``inputs``, ``upstream``, and for
+    short ``x``, ``y`` and ``dy``: the first input, output and upstream gradient.
+    """
+
+    words: str
+    gradients: Callable[[Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Spec:
     """One registered layer.
 
@@ -100,6 +114,7 @@ class Spec:
     conventions: Sequence[Convention] = ()
     waivers: Sequence[Waiver] = ()
     exempt: Sequence[Exempt] = ()
+    mistakes: Sequence[Mistake] = ()
     about: str = field(default="", kw_only=True)
 
     @property

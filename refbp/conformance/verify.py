@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refbp.conformance.checks import CHECKS
+from refbp.conformance.compare import expired
 from refbp.conformance.outcome import Outcome, Verdict, broken
 from refbp.conformance.trial import SEED, Trial
 from refbp.errors import UnknownNameError
@@ -41,8 +42,8 @@ def run_check(trial: Trial, name: str) -> Outcome | None:
     try:
         with np.errstate(all="ignore"):
             outcome = CHECKS[name](trial)
-    except Exception as error:  # a layer's code may raise anything; that is a finding, not a crash
-        outcome = broken(f"{type(error).__name__}: {error}")
+    except Exception as error:  # a layer's code may raise anything; that is a finding, and no exemption or waiver is for it
+        return broken(f"{type(error).__name__}: {error}")
     if exempt and outcome is not None:
         if outcome.wrong:
             return Outcome(Verdict.AGREE, f"exempt: {exempt.reason}", notes=(f"exempt from {name}: {exempt.reason}",))
@@ -50,8 +51,7 @@ def run_check(trial: Trial, name: str) -> Outcome | None:
     if waiver and outcome is not None:
         if outcome.wrong:
             return Outcome(Verdict.KNOWN_BAD, waiver.reason, notes=(waiver.reason,))
-        if waiver.always:
-            return broken(f"the waiver “{waiver.reason}” has expired: torch agrees now; remove it from the Spec")
+        return expired(waiver) or outcome
     return outcome
 
 

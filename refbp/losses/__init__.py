@@ -17,7 +17,7 @@ _FAMILIES = {
     "sequence": ("CTCLoss",),
 }
 _HOME = {name: family for family, names in _FAMILIES.items() for name in names}
-__all__ = list(_HOME)  # noqa: PLE0605  # built from the table, so that it cannot fall behind it
+__all__ = list(_HOME)  # built from the table, so that it cannot fall behind it
 
 
 _BASES = ("Loss", "Pointwise", "Reduction")  # for losses of one's own
