@@ -69,8 +69,12 @@ class Linear(Layer[tuple[Array, Array]]):
 
     def forward(self, state: Mapping[str, Array], x: Array) -> Forward[tuple[Array, Array]]:
         W = state["weight"]
-        y = np.dot(x, W.T)
+        y = np.dot(self._rows(x), W.T).reshape(*x.shape[:-1], self.out_features)
         return Forward(y + state["bias"] if self.bias else y, saved=(x, W))
+
+    def _rows(self, a: Array) -> Array:
+        """All axes but the last as one: BLAS multiplies matrices, and NumPy calls it for nothing else."""
+        return a if a.ndim == 2 else a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
     def backward(self, saved: tuple[Array, Array], dy: Array) -> Grads:
         r"""yₙₒ = Σᵢ xₙᵢ Wₒᵢ + bₒ, so each dy reaches xₙᵢ through Wₒᵢ, Wₒᵢ through xₙᵢ, and bₒ as it is.
@@ -78,9 +82,9 @@ class Linear(Layer[tuple[Array, Array]]):
         dxₙᵢ = Σₒ dyₙₒ Wₒᵢ,   dWₒᵢ = Σₙ dyₙₒ xₙᵢ,   dbₒ = Σₙ dyₙₒ: what forward broadcast, backward sums.
         """
         x, W = saved
-        rows_dy, rows_x = dy.reshape(-1, self.out_features), x.reshape(-1, self.in_features)
+        rows_x, rows_dy = self._rows(x), self._rows(dy)
         return Grads(
-            np.dot(dy, W),
+            np.dot(rows_dy, W).reshape(x.shape),
             weight=np.dot(rows_dy.T, rows_x),
             bias=rows_dy.sum(0) if self.bias else None,
         )
