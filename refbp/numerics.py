@@ -29,9 +29,13 @@ def sigmoid_slope(x: Array) -> Array:
 
 def sigmoid_and_slope(x: Array) -> tuple[Array, Array]:
     """σ(x) and σ′(x) at the price of one exponential, e = e^−|x|: with q = 1 / (1 + e) they are q or e q, and e q²."""
-    e = np.exp(-np.abs(x))
+    e = np.asarray(np.exp(-np.abs(x)))
     q = 1 / (1 + e)
-    return q * np.maximum(e, x >= 0), e * q * q
+    value = np.maximum(e, x >= 0)
+    value *= q
+    e *= q
+    e *= q
+    return value, e
 
 
 def tanh_slope(x: Array) -> Array:

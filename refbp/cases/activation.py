@@ -78,7 +78,10 @@ def refbp_layers() -> Iterator[Spec]:
     )
     yield Spec(
         act.ELU,
-        _cases(act.ELU(), act.ELU(0.3), act.ELU(1.7, inplace=True)),
+        [
+            *_cases(act.ELU(), act.ELU(0.3), act.ELU(1.7, inplace=True)),
+            Case(act.ELU(0.3), exactly(-1.0, 0.0, 1.0), id="kink-of-slopes"),
+        ],
         conventions=[Convention("x = 0, alpha ≠ 1", "alpha, " + LEFT)],
         waivers=[NAN_TAIL],
     )
@@ -89,13 +92,14 @@ def refbp_layers() -> Iterator[Spec]:
             Case(act.CELU(0.3), exactly(-10.0, -1.3, -0.2, 0.7), id="alpha-rounded-by-torch"),
             Case(act.CELU(0.7), normal(5, 3, std=2.0), id="alpha-rounded-by-torch-too"),
         ],
-        waivers=[NAN_TAIL, 
+        waivers=[
+            NAN_TAIL,
             Waiver(
                 "gradients",
                 "torch's gradient rounds 1/alpha to float32",
                 when=lambda case: float(np.float32(1 / case.layer.alpha)) != 1 / case.layer.alpha,
                 size=1e-5,
-            )
+            ),
         ],
     )
     yield Spec(
@@ -112,7 +116,7 @@ def refbp_layers() -> Iterator[Spec]:
     yield Spec(
         act.Softplus,
         [
-            *_cases(act.Softplus(), act.Softplus(0.3), act.Softplus(1.7, threshold=2.3)),
+            *_cases(act.Softplus(), act.Softplus(0.3), act.Softplus(1.7, threshold=2.3), act.Softplus(-1.3, 1.7)),
             Case(act.Softplus(2.0, threshold=3.0), exactly(1.0, 1.5, 2.0), id="at-the-threshold"),
         ],
         conventions=[Convention("beta x = threshold, where y jumps", "σ(threshold), the slope of beta x ≤ threshold")],
@@ -167,6 +171,6 @@ def refbp_layers() -> Iterator[Spec]:
             Case(act.RReLU(), exactly(-1.0, 0.0, 1.0), id="kink"),
         ],
         # torch draws a slope only where x ≤ 0, so the probe must be positive in the same places
-        noise=lambda layer, probe, x: (np.where(x > 0, 1, -probe(np.where(x > 0, 1.0, -1.0))),),
+        noise=lambda _layer, probe, x: (np.where(x > 0, 1, -probe(np.where(x > 0, 1.0, -1.0))),),
         conventions=[Convention("x = 0", LEFT)],
     )

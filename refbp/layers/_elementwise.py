@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer
+from refbp.numerics import in_blocks
 
 
-class Elementwise(Layer[tuple[Array, Array]]):
+class Elementwise(Layer[tuple[Array, ...]]):
     r"""y = f(x), element by element, so the Jacobian is diagonal and dx = dy · f′(x)."""
 
     def inputs(self) -> dict[str, str]:
@@ -26,9 +27,26 @@ class Elementwise(Layer[tuple[Array, Array]]):
         """Its derivative, from x or from y = f(x), whichever keeps more digits."""
         raise NotImplementedError
 
-    def forward(self, state: Mapping[str, Array], x: Array) -> Forward[tuple[Array, Array]]:
+    def forward(self, state: Mapping[str, Array], x: Array) -> Forward[tuple[Array, ...]]:
         y = np.asarray(self.f(x))
         return Forward(y, saved=(x, y))
 
-    def backward(self, saved: tuple[Array, Array], dy: Array) -> Grads:
-        return Grads(dy * self.df(*saved))
+    def backward(self, saved: tuple[Array, ...], dy: Array) -> Grads:
+        x, y = saved
+        return Grads(dy * self.df(x, y))
+
+
+class Together(Elementwise):
+    r"""y = f(x) and f′(x) have most of their work in common: ``f_df(x)`` returns both, and forward saves the slope."""
+
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        """The activation and its derivative."""
+        raise NotImplementedError
+
+    def forward(self, state: Mapping[str, Array], x: Array) -> Forward[tuple[Array, ...]]:
+        y, slope = in_blocks(self.f_df, x)
+        return Forward(y, saved=(slope,))
+
+    def backward(self, saved: tuple[Array, ...], dy: Array) -> Grads:
+        (slope,) = saved
+        return Grads(dy * slope)

@@ -5,19 +5,28 @@ on either side, the slope of x ≤ 0. Where torch computes a derivative from its
 the tails (σ(1 − σ), 1 − tanh²), the expressions here keep them.
 """
 
+# mypy: no-warn-return-any
+# (NumPy types the quotient of two arrays as Any; a table of expressions is not the place to say otherwise)
+
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer, State
-from refbp.layers._elementwise import Elementwise
-from refbp.numerics import erfc, sigmoid, sigmoid_slope, softplus, sum_to_shape, tanh_slope
+from refbp.layers._elementwise import Elementwise, Together
+from refbp.numerics import normal, sigmoid_and_slope, sum_to_shape, tanh_slope
 from refbp.shapes import Shape
+
+
+def rectified_slope(x: Array, left: Array) -> Array:
+    """1 where x > 0, else the slope on the left: a sum of two products, a quarter of the price of a choice."""
+    right = x > 0
+    return right + ~right * left
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,10 @@ class LeakyReLU(Elementwise):
     inplace: bool = False
 
     def f(self, x: Array) -> Array:
-        return np.where(x > 0, x, x * self.negative_slope)
+        return np.maximum(x, 0) + self.negative_slope * np.minimum(x, 0)
 
     def df(self, x: Array, y: Array) -> Array:
-        return np.where(x > 0, 1, np.asarray(self.negative_slope, x.dtype))
+        return rectified_slope(x, np.asarray(self.negative_slope, x.dtype))
 
 
 @dataclass(frozen=True)
@@ -127,10 +136,10 @@ class ELU(Elementwise):
     inplace: bool = False
 
     def f(self, x: Array) -> Array:
-        return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+        return np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0))
 
     def df(self, x: Array, y: Array) -> Array:
-        return np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0)))
+        return rectified_slope(x, self.alpha * np.exp(np.minimum(x, 0)))
 
 
 @dataclass(frozen=True)
@@ -147,10 +156,10 @@ class CELU(Elementwise):
         yield self.alpha != 0, "alpha", "a number other than 0"
 
     def f(self, x: Array) -> Array:
-        return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.alpha))
+        return np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0) / self.alpha)
 
     def df(self, x: Array, y: Array) -> Array:
-        return np.where(x > 0, 1, np.exp(np.minimum(x, 0) / self.alpha))
+        return np.exp(np.minimum(x, 0) / self.alpha)  # which is 1 on the right
 
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -167,87 +176,73 @@ class SELU(Elementwise):
     inplace: bool = False
 
     def f(self, x: Array) -> Array:
-        return SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+        return SELU_SCALE * (np.maximum(x, 0) + SELU_ALPHA * np.expm1(np.minimum(x, 0)))
 
     def df(self, x: Array, y: Array) -> Array:
-        return SELU_SCALE * np.where(x > 0, 1, SELU_ALPHA * np.exp(np.minimum(x, 0)))
+        return SELU_SCALE * rectified_slope(x, SELU_ALPHA * np.exp(np.minimum(x, 0)))
 
 
 @dataclass(frozen=True)
-class GELU(Elementwise):
+class GELU(Together):
     r"""y = x Φ(x);   ∂y/∂x = Φ(x) + x φ(x), with Φ and φ the normal distribution's cumulative and density.
 
-    ``approximate="tanh"``: y = x (1 + tanh u) / 2, u = √(2/π)(x + 0.044715 x³);
-    ∂y/∂x = (1 + tanh u) / 2 + x tanh′(u) u′ / 2.
-    Torch: torch.nn.GELU. Paper: Hendrycks & Gimpel 2016. The left tail uses erfc, where 1 + erf has no digits left.
+    ``approximate="tanh"``: y = x (1 + tanh u) / 2 = x σ(2u), 2u = c x (1 + 0.044715 x²), c = 2 √(2/π);
+    ∂y/∂x = σ(2u) + x σ′(2u) (2u)′, (2u)′ = c (1 + 3 · 0.044715 x²).
+    Torch: torch.nn.GELU. Paper: Hendrycks & Gimpel 2016. The left tail keeps the digits that 1 + erf has lost.
     """
 
     approximate: Literal["none", "tanh"] = "none"
 
-    def f(self, x: Array) -> Array:
+    def f_df(self, x: Array) -> tuple[Array, Array]:
         if self.approximate == "none":
-            return x * (erfc(x * -math.sqrt(0.5)) / 2)
-        return x * sigmoid(2 * self._u(x))
-
-    def df(self, x: Array, y: Array) -> Array:
-        if self.approximate == "none":
-            phi = np.exp(-(x * x) / 2) * (1 / math.sqrt(2 * math.pi))
-            return erfc(x * -math.sqrt(0.5)) / 2 + x * phi
-        # (1 + tanh u) / 2 = σ(2u). Beyond |x| = 30 the slope is 0 or 1 to the last digit, and x² may overflow.
-        near = np.clip(x, -30, 30)
-        du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
-        return sigmoid(2 * self._u(near)) + near * tanh_slope(self._u(near)) * du / 2
-
-    def _u(self, x: Array) -> Array:
-        return math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+            cumulative, density = normal(x)
+            return x * cumulative, cumulative + x * density
+        c = 2 * math.sqrt(2 / math.pi)
+        near = np.clip(x, -30, 30)  # beyond, σ is 0 or 1 and σ′ is 0 to the last digit, and x² may overflow
+        square = near * near
+        s, ds = sigmoid_and_slope(near * (c + (c * 0.044715) * square))
+        return x * s, s + near * ds * (c + (c * 3 * 0.044715) * square)
 
 
 @dataclass(frozen=True)
-class Sigmoid(Elementwise):
+class Sigmoid(Together):
     r"""y = σ(x) = 1 / (1 + e⁻ˣ);   ∂y/∂x = σ(x) σ(−x).
 
     Torch: torch.nn.Sigmoid, whose y(1 − y) is 0 from x = 37 on.
     """
 
-    def f(self, x: Array) -> Array:
-        return sigmoid(x)
-
-    def df(self, x: Array, y: Array) -> Array:
-        return sigmoid_slope(x)
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        return sigmoid_and_slope(x)
 
 
 @dataclass(frozen=True)
-class LogSigmoid(Elementwise):
+class LogSigmoid(Together):
     r"""y = log σ(x) = −log(1 + e⁻ˣ);   ∂y/∂x = σ(−x).
 
     Torch: torch.nn.LogSigmoid.
     """
 
-    def f(self, x: Array) -> Array:
-        return -softplus(-x)
-
-    def df(self, x: Array, y: Array) -> Array:
-        return sigmoid(-x)
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        e = np.exp(-np.abs(x))
+        return np.minimum(x, 0) - np.log1p(e), np.maximum(e, x < 0) / (1 + e)
 
 
 @dataclass(frozen=True)
-class SiLU(Elementwise):
-    r"""y = x σ(x);   ∂y/∂x = σ(x) (1 + x σ(−x)).
+class SiLU(Together):
+    r"""y = x σ(x);   ∂y/∂x = σ(x) + x σ′(x).
 
     Torch: torch.nn.SiLU. Papers: Elfwing, Uchibe & Doya 2017; Ramachandran, Zoph & Le 2017 (swish).
     """
 
     inplace: bool = False
 
-    def f(self, x: Array) -> Array:
-        return x * sigmoid(x)
-
-    def df(self, x: Array, y: Array) -> Array:
-        return sigmoid(x) * (1 + x * sigmoid(-x))
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        s, ds = sigmoid_and_slope(x)
+        return x * s, s + x * ds
 
 
 @dataclass(frozen=True)
-class Mish(Elementwise):
+class Mish(Together):
     r"""y = x tanh(log(1 + eˣ));   ∂y/∂x = t + x t′, t = tanh(softplus x), t′ = tanh′(softplus x) σ(x).
 
     With w = e^min(x, 20): t = a / (a + 2), t′ = 4 w (1 + w) / (a + 2)², a = w (w + 2), and nothing cancels.
@@ -256,20 +251,16 @@ class Mish(Elementwise):
 
     inplace: bool = False
 
-    def f(self, x: Array) -> Array:
-        w = np.exp(np.minimum(x, 20))
-        a = w * (w + 2)
-        return x * (a / (a + 2))
-
-    def df(self, x: Array, y: Array) -> Array:
+    def f_df(self, x: Array) -> tuple[Array, Array]:
         near = np.minimum(x, 20)
         w = np.exp(near)
         a = w * (w + 2)
-        return a / (a + 2) + near * (4 * w * (1 + w) / ((a + 2) * (a + 2)))
+        t = a / (a + 2)
+        return x * t, t + near * (4 * w * (1 + w) / ((a + 2) * (a + 2)))
 
 
 @dataclass(frozen=True)
-class Softplus(Elementwise):
+class Softplus(Together):
     r"""y = log(1 + e^{βx}) / β, and x itself where βx > threshold;   ∂y/∂x = σ(βx), and 1 there.
 
     Torch: torch.nn.Softplus.
@@ -281,11 +272,11 @@ class Softplus(Elementwise):
     def rules(self) -> Iterator[tuple[bool, str, str]]:
         yield self.beta != 0, "beta", "a number other than 0"
 
-    def f(self, x: Array) -> Array:
-        return np.where(self.beta * x > self.threshold, x, softplus(self.beta * x) / self.beta)
-
-    def df(self, x: Array, y: Array) -> Array:
-        return np.where(self.beta * x > self.threshold, 1, sigmoid(self.beta * x))
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        z = self.beta * x
+        above, e = z > self.threshold, np.exp(-np.abs(z))
+        ramp = np.maximum(x, 0) if self.beta > 0 else np.minimum(x, 0)
+        return ramp + np.log1p(e) * ~above / self.beta, np.maximum(np.maximum(e, z >= 0) / (1 + e), above)
 
 
 @dataclass(frozen=True)
@@ -304,17 +295,14 @@ class Softsign(Elementwise):
 
 
 @dataclass(frozen=True)
-class Tanh(Elementwise):
+class Tanh(Together):
     r"""y = tanh(x);   ∂y/∂x = 1 − tanh²(x) = 4e / (1 + e)², e = e^−2|x|.
 
     Torch: torch.nn.Tanh, whose 1 − y² is 0 from |x| = 19.1 on.
     """
 
-    def f(self, x: Array) -> Array:
-        return np.tanh(x)
-
-    def df(self, x: Array, y: Array) -> Array:
-        return tanh_slope(x)
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        return np.tanh(x), tanh_slope(x)
 
 
 @dataclass(frozen=True)
@@ -342,7 +330,7 @@ class Hardshrink(Elementwise):
     lambd: float = 0.5
 
     def f(self, x: Array) -> Array:
-        return np.where((x >= -self.lambd) & (x <= self.lambd), 0, x)
+        return x * ~((x >= -self.lambd) & (x <= self.lambd))
 
     def df(self, x: Array, y: Array) -> Array:
         return (x < -self.lambd) | (x > self.lambd)
@@ -361,7 +349,7 @@ class Softshrink(Elementwise):
         yield self.lambd >= 0, "lambd", "a number of at least 0"
 
     def f(self, x: Array) -> Array:
-        return np.where(x > self.lambd, x - self.lambd, np.where(x < -self.lambd, x + self.lambd, x * 0))
+        return x - np.clip(x, -self.lambd, self.lambd)
 
     def df(self, x: Array, y: Array) -> Array:
         return (x < -self.lambd) | (x > self.lambd)
@@ -396,8 +384,8 @@ class Hardswish(Elementwise):
         return x * np.clip(x + 3, 0, 6) / 6
 
     def df(self, x: Array, y: Array) -> Array:
-        inside = np.clip(x, -3, 3) / 3 + 0.5
-        return np.where(x <= -3, 0, np.where(x >= 3, 1, inside))
+        inside = (x > -3) & (x < 3)
+        return (np.clip(x, -3, 3) / 3 + 0.5) * inside + (x >= 3)
 
 
 # Activations with a parameter, noise, or more than one element in a formula -------------------------------------------
@@ -431,19 +419,19 @@ class PReLU(Layer[tuple[Array, Array]]):
     def outputs(self) -> dict[str, str]:
         return {"y": "(N, *) or ()" if self.num_parameters == 1 else "(N, num_parameters, *)"}
 
-    def init(self, rng: np.random.Generator, dtype: object = np.float64) -> State:
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> State:
         """Every slope is what the constructor says, 0.25 by default."""
         return State({"weight": np.full(self.num_parameters, self.initial, dtype)})
 
     def forward(self, state: Mapping[str, Array], x: Array) -> Forward[tuple[Array, Array]]:
         shared = self.num_parameters == 1
         a = state["weight"].reshape([1] * x.ndim if shared else [-1] + [1] * (x.ndim - 2))
-        return Forward(np.where(x > 0, x, a * x), saved=(x, a))
+        return Forward(np.maximum(x, 0) + a * np.minimum(x, 0), saved=(x, a))
 
     def backward(self, saved: tuple[Array, Array], dy: Array) -> Grads:
         x, a = saved
         da = sum_to_shape(dy * np.minimum(x, 0), a.shape)
-        return Grads(dy * np.where(x > 0, 1, a), weight=da.reshape(self.num_parameters))
+        return Grads(dy * rectified_slope(x, a), weight=da.reshape(self.num_parameters))
 
 
 @dataclass(frozen=True)
@@ -469,13 +457,13 @@ class RReLU(Layer[Array]):
     def outputs(self) -> dict[str, str]:
         return {"y": "(N, *) or ()"}
 
-    def draw(self, rng: np.random.Generator, shape: Shape, dtype: object = np.float64) -> Array:
+    def draw(self, rng: np.random.Generator, shape: Shape, dtype: Any = np.float64) -> Array:
         """The noise of one pass in training: a slope for every element."""
         return np.asarray(rng.uniform(self.lower, self.upper, shape), dtype)
 
     def forward(self, state: Mapping[str, Array], x: Array, slope: Array | None = None) -> Forward[Array]:
         constant = np.asarray((self.lower + self.upper) / 2, x.dtype)
-        a = np.where(x > 0, 1, slope if self.training and slope is not None else constant)
+        a = rectified_slope(x, slope if self.training and slope is not None else constant)
         return Forward(a * x, saved=a)
 
     def backward(self, saved: Array, dy: Array) -> Grads:
