@@ -59,15 +59,15 @@ def columns(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), last: 
         click.echo(click.style(line, bold=True) if n == 0 else line)
 
 
-def write_file(path: str | Path, text: str) -> None:
-    """Write a file whole or not at all: what was there stays until the new text is complete."""
+def write_file(path: str | Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: what was there stays until the new content is complete."""
     path = Path(path)
     if not path.parent.is_dir():
         raise click.UsageError(f"the folder {path.parent} does not exist: make it, or write to another.")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a report from the web server that is to show it
         os.replace(temporary, path)
     except BaseException:

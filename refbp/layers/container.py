@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,27 @@ def prefixed(name: str, entries: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{name}.{n}": entry for n, entry in entries.items()}
 
 
+def noise_of(layer: Layer[Any]) -> dict[str, str]:
+    """The inputs of a layer that are noise, drawn anew for every pass; they are its last. A layer may have several."""
+    if hasattr(layer, "noise"):
+        return dict(layer.noise())
+    return dict(list(layer.inputs().items())[-1:]) if layer.noisy else {}
+
+
+def drawn(layer: Layer[Any], rng: np.random.Generator, shape: Shape) -> tuple[Array, ...]:
+    """That noise, for an x of this shape; none where the layer needs none."""
+    if not noise_of(layer):
+        return ()
+    noise = layer.draw(rng, shape)  # type: ignore[attr-defined]  # a layer with noise has it
+    return noise if isinstance(noise, tuple) else (noise,)
+
+
 @dataclass(frozen=True, init=False)
 class Sequential(Layer[tuple[Step, ...]]):
     r"""y = fₙ(… f₂(f₁(x)) …);   dx = f₁ᵀ f₂ᵀ … fₙᵀ dy: the parts' backward passes, last to first.
 
     Parts are numbered, or named where a mapping is given; their state entries are ``"<part>.<entry>"``.
-    Noise that a part needs in training is given after x, in the order of the parts (``layer.draw(rng, x.shape)``
-    of that part), one for each part that has a ``draw``.
+    Noise that parts need in training is given after x, in the order of the parts: ``*layer.draw(rng, x.shape)``.
     Shapes: x as the first part's, y as the last part's. Torch: torch.nn.Sequential.
     """
 
@@ -65,8 +80,56 @@ class Sequential(Layer[tuple[Step, ...]]):
 
     def inputs(self) -> dict[str, str]:
         x = next(iter(self.parts[0][1].inputs().values()), "any (*)") if self.parts else "any (*)"
-        noise = {f"noise of {name}": f"any (*{name})" for name, layer in self.parts if layer.noisy}
-        return {"x": x} | noise
+        return {"x": x} | self.noise()
+
+    def noise(self) -> dict[str, str]:
+        """The inputs that are noise, by the part that needs them."""
+        found: dict[str, str] = {}
+        for name, layer in self.parts:
+            own = list(noise_of(layer))
+            inner = [n.removeprefix("noise of ") for n in own] if isinstance(layer, Sequential) else own
+            dotted = [f"{name}.{n}" for n in inner] if len(own) > 1 or isinstance(layer, Sequential) else [name] * len(own)
+            found |= {f"noise of {n}": f"any (*{n})" for n in dotted}
+        return found
+
+    @property
+    def noisy(self) -> bool:
+        """Where a part is."""
+        return bool(self.noise())
+
+    def draw(self, rng: np.random.Generator, shape: Shape) -> tuple[Array, ...]:
+        """The noise of one pass in training, for an x of this shape: each part's, in order."""
+        if shape not in self._reached:
+            self._reached[shape] = self._shapes(shape)
+        return tuple(a for (_, layer), s in zip(self.parts, self._reached[shape], strict=False) for a in drawn(layer, rng, s))
+
+    @cached_property
+    def _reached(self) -> dict[Shape, list[Shape]]:
+        return {}
+
+    def _shapes(self, shape: Shape) -> list[Shape]:
+        """What shape reaches each part, up to the last that needs noise: a pass over zeros finds out."""
+        rng, shapes = np.random.default_rng(0), []
+        state = self.init(rng)
+        x = np.zeros(shape, np.int64 if self.inputs()["x"].startswith("index") else np.float64)
+        last = max((i for i, (_, layer) in enumerate(self.parts) if noise_of(layer)), default=-1)
+        for i, (name, layer) in enumerate(self.parts[: last + 1]):
+            shapes.append(x.shape)
+            if i < last:
+                with np.errstate(all="ignore"):
+                    own = {short: state[full] for full, short in self._names[name]}
+                    x = np.asarray(layer(own, x, *self._given[name], *drawn(layer, rng, x.shape)).outputs)
+        return shapes
+
+    @cached_property
+    def _given(self) -> dict[str, list[None]]:
+        """For each part, the optional inputs between x and its noise, which nobody gives."""
+        noisy = {name: noise_of(layer) for name, layer in self.parts}
+        return {n: [None] * (len(layer.inputs()) - 1 - len(noisy[n])) if noisy[n] else [] for n, layer in self.parts}
+
+    @cached_property
+    def _noise_count(self) -> dict[str, int]:
+        return {name: len(noise_of(layer)) for name, layer in self.parts}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -92,7 +155,7 @@ class Sequential(Layer[tuple[Step, ...]]):
         for name, layer in self.parts:
             try:
                 own = {short: state[full] for full, short in self._names[name]}
-                step = layer(own, x, *([next(ahead)] if layer.noisy else []))
+                step = layer(own, x, *self._given[name], *islice(ahead, self._noise_count[name]))
             except RefbpError as error:
                 raise type(error)(f"Sequential, part {name}: {error}") from error
             if isinstance(step.outputs, tuple):
@@ -120,6 +183,6 @@ class Sequential(Layer[tuple[Step, ...]]):
             dx = grads.inputs[0]
         return Grads(
             Identity().backward(None, dy).inputs[0] if not saved else dx,
-            *[None for _, layer in self.parts if layer.noisy],
+            *[None] * sum(self._noise_count.values()),
             **params,
         )

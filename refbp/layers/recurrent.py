@@ -1,70 +1,79 @@
 """Recurrent layers: one cell applied along time, and a backward pass that walks time the other way.
 
-:class:`_Recurrent` stacks layers and directions, and knows nothing of gates. A subclass knows one sequence: ``scan``
-runs its cell over time, ``unscan`` walks back, carrying the gradient of the state from each step to the one before.
+:class:`_Recurrent` stacks layers and directions and knows nothing of gates; each subclass brings the step of its cell
+from :mod:`refbp.layers.recurrent_cells`. Sequences of unequal length are packed: at every time only the rows of the
+sequences that are running take the step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer, State, uniform_fan_in
 from refbp.errors import ShapeError, ValueRangeError
-from refbp.numerics import sigmoid, sigmoid_slope, tanh_slope
+from refbp.layers.recurrent_cells import Elman, Gated, LongShortTerm, Nonlinearity, Recurrence, States
 from refbp.shapes import Shape
 
-States = tuple[Array, ...]
 Weights = dict[str, Array]
 
 
-class _Scanned(NamedTuple):
-    """One layer, one direction: its suffix in the state's names, what its scan saved, and whether time ran backwards."""
+class _Moment(NamedTuple):
+    """One time of one scan."""
 
-    suffix: str
-    saved: Any
-    reverse: bool
+    on: Any  # which sequences are running: their indices, or all of them as a slice
+    h: Array  # the state that the step started from
+    m: Array  # the cell's output before a projection
+    cell: Any  # what the cell saved
+
+
+class _Scan(NamedTuple):
+    """One layer in one direction."""
+
+    suffix: str  # of its names in the state, such as _l0_reverse
+    W: Weights
+    rows: Array  # the packed input: the running rows of the first time, then of the second, …
+    active: Array  # (L, N): where they stand in the padded one
+    moments: list[_Moment]
 
 
 class _Saved(NamedTuple):
-    scans: list[list[_Scanned]]
+    scans: list[list[_Scan]]  # layer by layer; in each, direction by direction
     keep: Array | None  # scaled masks between the layers, (num_layers − 1, L, N, D·H_out)
     batched: bool
-    given: int  # how many initial states were given
+    given: bool  # whether there were initial states
 
 
-@dataclass(frozen=True)
-class _Recurrent(Layer[_Saved]):
-    gates: ClassVar[int] = 1
-    states: ClassVar[tuple[str, ...]] = ("h",)
-
+class _Recurrent(Recurrence, Layer[_Saved]):
     input_size: int
     hidden_size: int
-    num_layers: int = 1
-    bias: bool = True
-    batch_first: bool = False
-    dropout: float = 0.0
-    bidirectional: bool = False
-    training: bool = field(default=True, kw_only=True)
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    proj_size: int = 0
+    training: bool
 
     def rules(self) -> Iterator[tuple[bool, str, str]]:
         yield self.input_size >= 1, "input_size", "an integer of at least 1"
         yield self.hidden_size >= 1, "hidden_size", "an integer of at least 1"
         yield self.num_layers >= 1, "num_layers", "an integer of at least 1"
         yield 0 <= self.dropout <= 1, "dropout", "a probability between 0 and 1"
-
-    @property
-    def out_size(self) -> int:
-        """The size of one direction's output, H_out."""
-        return getattr(self, "proj_size", 0) or self.hidden_size
+        yield 0 <= self.proj_size < self.hidden_size, "proj_size", f"0, or less than hidden_size={self.hidden_size}"
 
     @property
     def directions(self) -> int:
-        """2 when bidirectional, else 1: D."""
+        """D: 2 when bidirectional, else 1."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def out_size(self) -> int:
+        """H_out, the size of one direction's output."""
+        return self.proj_size or self.hidden_size
 
     def dims(self) -> dict[str, int]:
         return {
@@ -74,43 +83,38 @@ class _Recurrent(Layer[_Saved]):
             "num_layers-1": self.num_layers - 1,
         }
 
-    def _suffixes(self) -> Iterator[tuple[int, str]]:
-        for layer in range(self.num_layers):
-            yield layer, f"_l{layer}"
-            if self.bidirectional:
-                yield layer, f"_l{layer}_reverse"
+    def _suffixes(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self.directions]
 
     def params(self) -> dict[str, Shape]:
         rows = self.gates * self.hidden_size
         shapes: dict[str, Shape] = {}
-        for layer, suffix in self._suffixes():
-            shapes[f"weight_ih{suffix}"] = (rows, self.input_size if layer == 0 else self.directions * self.out_size)
-            shapes[f"weight_hh{suffix}"] = (rows, self.out_size)
+        for layer, suffix in ((k, s) for k in range(self.num_layers) for s in self._suffixes(k)):
+            features = self.input_size if layer == 0 else self.directions * self.out_size
+            shapes |= {f"weight_ih{suffix}": (rows, features), f"weight_hh{suffix}": (rows, self.out_size)}
             if self.bias:
                 shapes |= {f"bias_ih{suffix}": (rows,), f"bias_hh{suffix}": (rows,)}
-            if self.out_size != self.hidden_size or getattr(self, "proj_size", 0):
+            if self.proj_size:
                 shapes[f"weight_hr{suffix}"] = (self.out_size, self.hidden_size)
         return shapes
-
-    def inputs(self) -> dict[str, str]:
-        x = "(N, L, input_size)" if self.batch_first else "(L, N, input_size)"
-        sizes = {"h": "H_out", "c": "hidden_size"}
-        patterns = {"x": f"{x} or (L, input_size)"}
-        for s in self.states:
-            patterns[f"{s}_0"] = f"optional (D*num_layers, N, {sizes[s]}) or (D*num_layers, {sizes[s]})"
-        return patterns | {"keep": "optional mask (num_layers-1, L, N, D*H_out)"}
-
-    def outputs(self) -> dict[str, str]:
-        y = "(N, L, D*H_out)" if self.batch_first else "(L, N, D*H_out)"
-        sizes = {"h": "H_out", "c": "hidden_size"}
-        patterns = {"y": f"{y} or (L, D*H_out)"}
-        for s in self.states:
-            patterns[f"{s}_n"] = f"(D*num_layers, N, {sizes[s]}) or (D*num_layers, {sizes[s]})"
-        return patterns
 
     def init(self, rng: np.random.Generator, dtype: object = np.float64) -> State:
         """Everything, biases too, U(−1/√hidden_size, 1/√hidden_size)."""
         return State({n: uniform_fan_in(rng, s, self.hidden_size, dtype) for n, s in self.params().items()})
+
+    def _state_patterns(self, ending: str) -> dict[str, str]:
+        sizes = {"h": "H_out", "c": "hidden_size"}
+        return {f"{s}{ending}": f"(D*num_layers, N, {sizes[s]}) or (D*num_layers, {sizes[s]})" for s in self.states}
+
+    def inputs(self) -> dict[str, str]:
+        x = {"x": f"{'(N, L, input_size)' if self.batch_first else '(L, N, input_size)'} or (L, input_size)"}
+        initial = {n: f"optional {p}" for n, p in self._state_patterns("_0").items()}
+        keep = "optional mask (num_layers-1, L, N, D*H_out) or (num_layers-1, L, 1, D*H_out)"
+        return x | initial | {"keep": keep}
+
+    def outputs(self) -> dict[str, str]:
+        y = {"y": f"{'(N, L, D*H_out)' if self.batch_first else '(L, N, D*H_out)'} or (L, D*H_out)"}
+        return y | self._state_patterns("_n")
 
     def draw(self, rng: np.random.Generator, shape: Shape) -> Array:
         """The noise of one pass in training, for an x of this shape: which outputs are kept between the layers."""
@@ -119,32 +123,27 @@ class _Recurrent(Layer[_Saved]):
 
     def check(self, *inputs: Any, **options: Any) -> None:
         """Noise is needed where dropout is at work; lengths must fit the batch."""
-        x, keep = inputs[0], inputs[1 + len(self.states)] if len(inputs) > 1 + len(self.states) else None
-        given = [i is not None for i in inputs[1 : 1 + len(self.states)]]
-        if any(given) and not all([*given, len(given) == len(self.states)]):
-            names = " and ".join(f"{s}_0" for s in self.states)
-            raise ShapeError(f"{self!r}: one initial state given; wanted {names} together, or neither.")
-        if x.shape[0 if x.ndim == 2 or not self.batch_first else 1] == 0:
+        x, *rest = inputs
+        self.together([a is not None for a in rest[: len(self.states)]])
+        length = x.shape[1] if self.batch_first and x.ndim == 3 else x.shape[0]
+        if length == 0:
             raise ShapeError(f"{self!r}: x has shape {x.shape}; wanted a sequence of at least one step.")
-        if self.training and self.dropout > 0 and self.num_layers > 1 and keep is None:
+        noisy = self.training and self.dropout > 0 and self.num_layers > 1
+        if noisy and (len(rest) <= len(self.states) or rest[-1] is None):
             raise ShapeError(f"{self!r}: keep is missing; wanted the dropout masks: pass keep=layer.draw(rng, x.shape).")
-        lengths = options.get("lengths")
-        if lengths is not None:
-            lengths, (length, batch) = np.asarray(lengths), (x.shape[1::-1] if self.batch_first else x.shape[:2])
-            if x.ndim != 3 or lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
-                raise ShapeError(f"{self!r}: lengths has shape {lengths.shape}; wanted one integer per sequence, ({batch},).")
-            if batch and not (1 <= lengths.min() and lengths.max() <= length):
+        if options.get("lengths") is not None:
+            lengths = np.asarray(options["lengths"])
+            if x.ndim != 3:
+                raise ShapeError(f"{self!r}: lengths is given with x {x.shape}, one sequence; wanted a batch: leave it out.")
+            batch = x.shape[0 if self.batch_first else 1]
+            if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
+                raise ShapeError(
+                    f"{self!r}: lengths is {lengths.dtype} {lengths.shape}; wanted an integer for each sequence, ({batch},)."
+                )
+            if batch and not (lengths.min() >= 1 and lengths.max() <= length):
                 raise ValueRangeError(
                     f"{self!r}: lengths go from {lengths.min()} to {lengths.max()}; wanted 1 to {length}, the steps in x."
                 )
-
-    def scan(self, W: Weights, x: Array, states: States, active: Array | None) -> tuple[Array, States, Any]:
-        """One layer in one direction over x (L, N, features): outputs, final states, what ``unscan`` needs."""
-        raise NotImplementedError
-
-    def unscan(self, saved: Any, dy: Array, dstates: States) -> tuple[Array, States, Weights]:
-        """The gradients of ``scan``'s x, initial states and weights."""
-        raise NotImplementedError
 
     def forward(
         self, state: Mapping[str, Array], x: Array, *rest: Array | None, lengths: Array | None = None
@@ -157,57 +156,112 @@ class _Recurrent(Layer[_Saved]):
             for size in (self.out_size, self.hidden_size)[: len(self.states)]
         ]
         keep = self._scaled(rest[len(self.states)] if len(rest) > len(self.states) else None, x.dtype)
-        active = None if lengths is None else np.arange(len(x))[:, None] < np.asarray(lengths)
-        scans: list[list[_Scanned]] = [[] for _ in range(self.num_layers)]
-        outs: list[Array] = []
+        ends = np.full(x.shape[1], len(x)) if lengths is None else np.asarray(lengths)
+        active = np.arange(len(x))[:, None] < ends
+        scans: list[list[_Scan]] = [[] for _ in range(self.num_layers)]
         finals: list[States] = []
-        for i, (layer, suffix) in enumerate(self._suffixes()):
-            reverse = suffix.endswith("reverse")
-            W = {n.removesuffix(suffix): a for n, a in state.items() if n.endswith(suffix)}
-            flip = slice(None, None, -1 if reverse else 1)
-            y, final, saved = self.scan(
-                W, x[flip], tuple(s[i] for s in starts), None if active is None else active[flip]
-            )
-            outs.append(y[flip])
-            finals.append(final)
-            scans[layer].append(_Scanned(suffix, saved, reverse))
-            if len(outs) == self.directions:
-                x = outs[0] if len(outs) == 1 else np.concatenate(outs, -1)
-                outs = []
-                if keep is not None and layer < self.num_layers - 1:
-                    x = x * keep[layer]
-        last = tuple(np.stack(s) if batched else np.stack(s)[:, 0] for s in zip(*finals, strict=True))
-        return Forward((np.ascontiguousarray(self._time_back(x, batched)), *last), _Saved(scans, keep, batched, len(initial)))
+        for layer in range(self.num_layers):
+            outs: list[Array] = []
+            for suffix in self._suffixes(layer):
+                flip = _flip(suffix)
+                W = {n.removesuffix(suffix): a for n, a in state.items() if n.endswith(suffix)}
+                y, final, scan = self._scan(suffix, W, x[flip], tuple(s[len(finals)] for s in starts), active[flip])
+                outs.append(y[flip])
+                finals.append(final)
+                scans[layer].append(scan)
+            x = np.concatenate(outs, 2)
+            if keep is not None and layer < self.num_layers - 1:
+                x *= keep[layer]
+        last = [np.stack(s) if batched else np.stack(s)[:, 0] for s in zip(*finals, strict=True)]
+        return Forward((self._time_back(x, batched), *last), _Saved(scans, keep, batched, bool(initial)))
 
     def backward(self, saved: _Saved, dy: Array, *dlast: Array) -> Grads:
-        r"""Layers last to first; in each, ``unscan`` walks the time that ``scan`` walked, the other way.
+        r"""Layers last to first; in each, ``_unscan`` walks the time that ``_scan`` walked, the other way.
 
-        A layer's two directions read the same input, so their dx add up; a bidirectional output is split in halves.
+        The output of two directions is theirs side by side, so dy is split; both read one input, so their dx add up.
         """
         dx = self._time_first(dy)
         ends = [d if saved.batched else d[:, None] for d in dlast]
         starts: list[States] = [()] * len(ends[0])
-        params: dict[str, Array] = {}
+        params: Weights = {}
         for layer in reversed(range(self.num_layers)):
             if saved.keep is not None and layer < self.num_layers - 1:
                 dx = dx * saved.keep[layer]
-            halves = np.split(dx, self.directions, -1)
-            dx = np.zeros(())
-            for d, (scanned, dout) in enumerate(zip(saved.scans[layer], halves, strict=True)):
-                i = layer * self.directions + d
-                flip = slice(None, None, -1 if scanned.reverse else 1)
-                dx_d, starts[i], dW = self.unscan(scanned.saved, dout[flip], tuple(e[i] for e in ends))
-                dx = dx_d[flip] if d == 0 else dx + dx_d[flip]
-                params |= {f"{n}{scanned.suffix}": g for n, g in dW.items()}
+            halves, dxs = np.split(dx, self.directions, 2), []
+            for i, (scan, half) in enumerate(zip(saved.scans[layer], halves, strict=True), layer * self.directions):
+                flip = _flip(scan.suffix)
+                dx_i, starts[i], dW = self._unscan(scan, half[flip], tuple(e[i] for e in ends))
+                dxs.append(dx_i[flip])
+                params |= {f"{n}{scan.suffix}": g for n, g in dW.items()}
+            dx = sum(dxs[1:], dxs[0])
         d0 = [np.stack(s) if saved.batched else np.stack(s)[:, 0] for s in zip(*starts, strict=True)]
-        none_given = [None] * len(self.states)
-        return Grads(np.ascontiguousarray(self._time_back(dx, saved.batched)), *(d0 if saved.given else none_given), None, **params)
+        return Grads(self._time_back(dx, saved.batched), *(d0 if saved.given else [None] * len(d0)), None, **params)
+
+    def _scan(self, suffix: str, W: Weights, x: Array, states: States, active: Array) -> tuple[Array, States, _Scan]:
+        """One layer in one direction over x (L, N, features): outputs, final states, what ``_unscan`` needs.
+
+        The input's share of every gate is one matrix product over all of time: only the recurrence must wait.
+        """
+        rows = x[active]
+        zx = np.dot(rows, W["weight_ih"].T)
+        if self.bias:
+            zx += W["bias_ih"] + W["bias_hh"] if self.gates_add else W["bias_ih"]
+        y = np.zeros((*x.shape[:2], self.out_size), x.dtype)
+        moments: list[_Moment] = []
+        counts: Array = active.sum(1)
+        running = [slice(None) if n == len(on) else on.nonzero()[0] for n, on in zip(counts, active, strict=True)]
+        for t, (zx_t, on) in enumerate(zip(np.split(zx, counts.cumsum()[:-1]), running, strict=True)):
+            before = _taken(states, on)
+            zh = np.dot(before[0], W["weight_hh"].T)
+            if self.bias and not self.gates_add:
+                zh += W["bias_hh"]
+            (m, *others), cell = self.step(zx_t, zh, *before)
+            h = np.dot(m, W["weight_hr"].T) if self.proj_size else m
+            states = _placed(states, on, (h, *others))
+            y[t, on] = h
+            moments.append(_Moment(on, before[0], m, cell))
+        return y, states, _Scan(suffix, W, rows, active, moments)
+
+    def _unscan(self, scan: _Scan, dy: Array, dstates: States) -> tuple[Array, States, Weights]:
+        r"""Backwards through time: h reaches the loss through its own output and through every later step.
+
+        So dh at t is dy at t, plus what the step after t sends back: W_hhᵀ dzh, and what passes that step by without
+        a weight. W_ih and W_hh are used at every time, and their gradients sum over it: dW_ih = Σ dzx xᵀ,
+        dW_hh = Σ dzh hᵀ, each one matrix product at the end. So do the biases': db_ih = Σ dzx, db_hh = Σ dzh.
+        """
+        W, moments = scan.W, scan.moments
+        dzx = np.empty((len(scan.rows), len(W["weight_ih"])), dy.dtype)
+        dzh = dzx if self.gates_add else np.empty_like(dzx)
+        dhs: list[Array] = []
+        stop = len(dzx)
+        for t in reversed(range(len(moments))):
+            on, _, m, cell = moments[t]
+            dh, *dothers = _taken(dstates, on)
+            dh = dh + dy[t, on]
+            dhs.append(dh)
+            back = self.unstep(cell, np.dot(dh, W["weight_hr"]) if self.proj_size else dh, *dothers)
+            here, stop = slice(stop - len(m), stop), stop - len(m)
+            np.concatenate(back.dzx, 1, out=dzx[here])
+            if back.dzh is not None:
+                np.concatenate(back.dzh, 1, out=dzh[here])
+            dh = np.dot(dzh[here], W["weight_hh"])
+            if back.dh is not None:
+                dh += back.dh
+            dstates = _placed(dstates, on, (dh, *back.others))
+        grads = {"weight_ih": np.dot(dzx.T, scan.rows), "weight_hh": np.dot(dzh.T, np.concatenate([m.h for m in moments]))}
+        if self.bias:
+            grads |= {"bias_ih": dzx.sum(0), "bias_hh": dzh.sum(0)}
+        if self.proj_size:
+            grads["weight_hr"] = np.dot(np.concatenate(dhs[::-1]).T, np.concatenate([m.m for m in moments]))
+        dx = np.zeros((*dy.shape[:2], scan.rows.shape[1]), dy.dtype)
+        dx[scan.active] = np.dot(dzx, W["weight_ih"])
+        return dx, dstates, grads
 
     def _time_first(self, x: Array) -> Array:
         return x[:, None] if x.ndim == 2 else x.swapaxes(0, 1) if self.batch_first else x
 
     def _time_back(self, x: Array, batched: bool) -> Array:
-        return x[:, 0] if not batched else x.swapaxes(0, 1) if self.batch_first else x
+        return np.ascontiguousarray(x[:, 0] if not batched else x.swapaxes(0, 1) if self.batch_first else x)
 
     def _scaled(self, keep: Array | None, dtype: Any) -> Array | None:
         if keep is None or not self.training or self.dropout == 0:
@@ -215,20 +269,51 @@ class _Recurrent(Layer[_Saved]):
         return np.asarray(keep * np.asarray(1 / (1 - self.dropout) if self.dropout < 1 else 0, dtype))
 
 
-class _LSTMScan(NamedTuple):
-    x: Array
-    h: Array  # (L + 1, N, H_out): h[t] is the state before step t
-    c: Array  # (L + 1, N, H)
-    z: Array  # (L, N, 4, H): the gates before their activation, in the order i, f, g, o
-    a: Array  # (L, N, 4, H): and after
-    W: Weights
-    active: Array | None
+def _flip(suffix: str) -> slice:
+    return slice(None, None, -1 if suffix.endswith("reverse") else 1)
+
+
+def _taken(states: States, on: Any) -> States:
+    """The states of the sequences that are running."""
+    return states if isinstance(on, slice) else tuple(s[on] for s in states)
+
+
+def _placed(states: States, on: Any, new: States) -> States:
+    """The states after a step; a sequence that has ended, or not begun, keeps its own."""
+    if isinstance(on, slice):
+        return new
+    kept = tuple(s.copy() for s in states)
+    for k, n in zip(kept, new, strict=True):
+        k[on] = n
+    return kept
 
 
 @dataclass(frozen=True)
-class LSTM(_Recurrent):
+class RNN(Elman, _Recurrent):
+    r"""h′ = φ(W_ih x + b_ih + W_hh h + b_hh), φ = tanh or relu;   dh += W_hhᵀ dz,   dz = dh′ φ′(z).
+
+    Shapes: x (L, N, input_size), or (N, L, input_size) with batch_first, or (L, input_size);
+    h_0 (D·num_layers, N, hidden_size); outputs y (L, N, D·hidden_size) and h_n as h_0. D = 2 when bidirectional.
+    ``keep`` holds the dropout masks between the layers; the option ``lengths`` (N) packs sequences of unequal length.
+    Torch: torch.nn.RNN. Paper: Elman 1990.
+    """
+
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    nonlinearity: Nonlinearity = "tanh"
+    bias: bool = True
+    batch_first: bool = False
+    dropout: float = 0.0
+    bidirectional: bool = False
+    training: bool = field(default=True, kw_only=True)
+
+
+@dataclass(frozen=True)
+class LSTM(LongShortTerm, _Recurrent):
     r"""i, f, o = σ(·), g = tanh(·) of W_ih x + b_ih + W_hh h + b_hh;   c′ = f c + i g,   h′ = o tanh(c′).
 
+    dc′ += dh′ o tanh′(c′), and dc = dc′ f: the memory's gradient passes from step to step without a weight.
     Shapes: x (L, N, input_size), or (N, L, input_size) with batch_first, or (L, input_size); h_0 (D·num_layers, N, H_out),
     c_0 (D·num_layers, N, hidden_size); outputs y (L, N, D·H_out), h_n, c_n as h_0, c_0. D = 2 when bidirectional;
     H_out = proj_size, or hidden_size where that is 0. weight_ih_l{k} and weight_hh_l{k} stack the gates i, f, g, o.
@@ -236,80 +321,32 @@ class LSTM(_Recurrent):
     Torch: torch.nn.LSTM. Papers: Hochreiter & Schmidhuber 1997; Sak, Senior & Beaufays 2014 for proj_size.
     """
 
-    gates: ClassVar[int] = 4
-    states: ClassVar[tuple[str, ...]] = ("h", "c")
-
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bias: bool = True
+    batch_first: bool = False
+    dropout: float = 0.0
+    bidirectional: bool = False
     proj_size: int = 0
+    training: bool = field(default=True, kw_only=True)
 
-    def rules(self) -> Iterator[tuple[bool, str, str]]:
-        yield from super().rules()
-        yield 0 <= self.proj_size < self.hidden_size, "proj_size", f"0, or less than hidden_size={self.hidden_size}"
 
-    def scan(self, W: Weights, x: Array, states: States, active: Array | None) -> tuple[Array, States, _LSTMScan]:
-        length, batch, H = len(x), x.shape[1], self.hidden_size
-        h = np.empty((length + 1, batch, self.out_size), x.dtype)
-        c = np.empty((length + 1, batch, H), x.dtype)
-        h[0], c[0] = states
-        if active is not None:
-            x = np.where(active[:, :, None], x, 0)  # what is only padding takes no part, NaN or not
-        z = np.dot(x, W["weight_ih"].T)  # every step's input at once: only the recurrence must wait
-        if self.bias:
-            z += W["bias_ih"] + W["bias_hh"]
-        a = np.empty((length, batch, 4, H), x.dtype)
-        for t in range(length):
-            z[t] += np.dot(h[t], W["weight_hh"].T)
-            gates = z[t].reshape(batch, 4, H)
-            a[t] = sigmoid(gates)
-            a[t, :, 2] = np.tanh(gates[:, 2])
-            i, f, g, o = (a[t, :, k] for k in range(4))
-            c[t + 1] = f * c[t] + i * g
-            out = o * np.tanh(c[t + 1])
-            h[t + 1] = np.dot(out, W["weight_hr"].T) if self.proj_size else out
-            if active is not None:  # a sequence that has ended, or not begun, keeps its state
-                on = active[t, :, None]
-                h[t + 1], c[t + 1] = np.where(on, h[t + 1], h[t]), np.where(on, c[t + 1], c[t])
-        y = h[1:].copy() if active is None else np.where(active[:, :, None], h[1:], 0)
-        return y, (h[-1].copy(), c[-1].copy()), _LSTMScan(x, h, c, z.reshape(a.shape), a, W, active)
+@dataclass(frozen=True)
+class GRU(Gated, _Recurrent):
+    r"""r, z = σ(W_ih x + b_ih + W_hh h + b_hh),   n = tanh(W_ih x + b_ih + r (W_hh h + b_hh));   h′ = (1 − z) n + z h.
 
-    def unscan(self, saved: _LSTMScan, dy: Array, dstates: States) -> tuple[Array, States, Weights]:
-        r"""Backwards through time. At each step dh is what the output says plus what the step after sent back.
+    dh = dh′ z + W_hhᵀ dzh: the state's gradient passes by the weights as far as z lets the state through.
+    Shapes: as RNN; weight_ih_l{k} and weight_hh_l{k} stack the gates r, z, n. The reset r multiplies W_hh h + b_hh, as
+    in cuDNN, so b_ih and b_hh, alike in r and z, are two different things in n.
+    Torch: torch.nn.GRU. Paper: Cho et al. 2014, where r multiplies h.
+    """
 
-        do = dh tanh(c′),   dc += dh o tanh′(c′);   di = dc g,   df = dc c,   dg = dc i,   and c gets dc f.
-        Through the activations to dz, then dh = dz W_hh for the step before. The weights' gradients sum over time:
-        one matrix product at the end. b_ih and b_hh are added in forward, so their gradients are the same.
-        """
-        x, h, c, z, a, W, active = saved
-        dz = np.empty_like(a)
-        douts: list[Array] = []
-        dh, dc = dstates
-        for t in reversed(range(len(x))):
-            i, f, g, o = (a[t, :, k] for k in range(4))
-            off = None if active is None else ~active[t, :, None]
-            dh_t = dh + dy[t] if off is None else np.where(off, 0, dh + dy[t])
-            dc_t = dc if off is None else np.where(off, 0, dc)
-            dout = np.dot(dh_t, W["weight_hr"]) if self.proj_size else dh_t
-            new_c = f * c[t] + i * g if active is not None else c[t + 1]
-            tanh_c = np.tanh(new_c)
-            dc_t = dc_t + dout * o * tanh_slope(new_c)
-            dz[t, :, 0] = dc_t * g * sigmoid_slope(z[t, :, 0])
-            dz[t, :, 1] = dc_t * c[t] * sigmoid_slope(z[t, :, 1])
-            dz[t, :, 2] = dc_t * i * tanh_slope(z[t, :, 2])
-            dz[t, :, 3] = dout * tanh_c * sigmoid_slope(z[t, :, 3])
-            if off is not None:
-                dz[t] = np.where(off[:, :, None], 0, dz[t])
-            if self.proj_size:
-                douts.append(np.dot(dh_t.T, o * tanh_c))
-            back = np.dot(dz[t].reshape(len(dh), 4 * self.hidden_size), W["weight_hh"])
-            dh = back if off is None else np.where(off, dh, back)
-            dc = dc_t * f if off is None else np.where(off, dc, dc_t * f)
-        rows = dz.reshape(-1, 4 * self.hidden_size)
-        grads = {
-            "weight_ih": np.dot(rows.T, x.reshape(len(rows), x.shape[2])),
-            "weight_hh": np.dot(rows.T, h[:-1].reshape(len(rows), self.out_size)),
-        }
-        if self.bias:
-            grads |= {"bias_ih": rows.sum(0), "bias_hh": rows.sum(0)}
-        if self.proj_size:
-            grads["weight_hr"] = np.sum(douts, 0)
-        dx = np.dot(rows, W["weight_ih"]).reshape(x.shape)
-        return dx, (dh, dc), grads
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bias: bool = True
+    batch_first: bool = False
+    dropout: float = 0.0
+    bidirectional: bool = False
+    training: bool = field(default=True, kw_only=True)
