@@ -200,17 +200,12 @@ MASKS_ADDED_KEYS = "with is_causal torch masks the keys that it added itself; th
 @hookimpl
 def refbp_layers() -> Iterator[Spec]:
     """ScaledDotProductAttention, MultiheadAttention."""
-    for_all = "what stands first is not the batch: a mask by head, or keys that all samples share"
     numbers = _is("numbers", "numbers-everywhere", "numbers-per-sample", "numbers-per-head", "negative-scale", "dropout-groups")
     yield Spec(
         ScaledDotProductAttention,
         list(_functions()),
         twin=_function,
         noise=_function_noise,
-        exempt=[
-            Exempt(check, for_all, when=_is("numbers-per-head", "keys-for-all"))
-            for check in ("batch-additivity", "batch-of-zero")
-        ],
         waivers=[Waiver("batch-of-zero", NO_MASK_GRADIENT, when=numbers)],
     )
     yield Spec(

@@ -81,12 +81,13 @@ def _axis(pattern: str, a: Array | None, sizes: dict[str, int]) -> int | None:
 
 
 def batch_axes(trial: Trial) -> list[int | None] | None:
-    """The batch axis of every input, or None where there is none (or options go along with the batch)."""
+    """The batch axis of every input, or None where there is none, or not one: options go along with it, or sizes differ."""
     if any(isinstance(v, np.ndarray) for v in trial.case.options.values()):
         return None
     patterns = list(trial.layer.inputs().values())
     axes = [_axis(p, a, trial.layer.sizes) for p, a in zip(patterns, trial.inputs, strict=False)]
-    return axes if len(axes) == len(trial.inputs) and any(x is not None for x in axes) else None
+    sizes = {a.shape[x] for a, x in zip(trial.inputs, axes, strict=False) if x is not None}
+    return axes if len(axes) == len(trial.inputs) and len(sizes) == 1 else None
 
 
 def output_axes(trial: Trial) -> list[int | None]:
