@@ -108,7 +108,7 @@ NAN = Waiver(
 @hookimpl
 def refbp_layers() -> Iterator[Spec]:
     """TransformerEncoder, TransformerDecoder, Transformer."""
-    common: dict[str, Any] = {"call": call, "exempt": [PER_HEAD], "waivers": [NAN, CAUSAL, EMPTY]}
-    yield Spec(TransformerEncoder, list(_encoders()), twin=_stack, noise=noise, **common)
-    yield Spec(TransformerDecoder, list(_decoders()), twin=_stack, noise=noise, **common)
+    common: dict[str, Any] = {"call": call, "waivers": [NAN, CAUSAL, EMPTY]}
+    yield Spec(TransformerEncoder, list(_encoders()), twin=_stack, noise=noise, exempt=[PER_HEAD], **common)
+    yield Spec(TransformerDecoder, list(_decoders()), twin=_stack, noise=noise, exempt=[PER_HEAD], **common)
     yield Spec(Transformer, list(_wholes()), twin=_transformer, noise=_noise, **common)

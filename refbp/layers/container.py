@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,13 @@ class Sequential(Layer[tuple[Step, ...]]):
     def inputs(self) -> dict[str, str]:
         x = next(iter(self.parts[0][1].inputs().values()), "any (*)") if self.parts else "any (*)"
         return {"x": x} | self.noise()
+
+    def outputs(self) -> dict[str, str]:
+        if not self.parts:
+            return {"y": "any (*)"}
+        last = self.parts[-1][1]
+        sized = {n: re.sub(r"\w+", lambda m: str(last.sizes.get(m[0], m[0])), p) for n, p in last.outputs().items()}
+        return sized  # its names are the last part's, and other parts have the same: numbers say what is meant
 
     def noise(self) -> dict[str, str]:
         """The inputs that are noise, by the part that needs them."""

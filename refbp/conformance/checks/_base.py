@@ -86,6 +86,8 @@ def batch_axes(trial: Trial) -> list[int | None] | None:
         return None
     patterns = list(trial.layer.inputs().values())
     axes = [_axis(p, a, trial.layer.sizes) for p, a in zip(patterns, trial.inputs, strict=False)]
+    if None in axes[len(trial.drawn) :]:
+        return None  # noise whose pattern names no batch cannot be split with the rest
     sizes = {a.shape[x] for a, x in zip(trial.inputs, axes, strict=False) if x is not None}
     return axes if len(axes) == len(trial.inputs) and len(sizes) == 1 else None
 
