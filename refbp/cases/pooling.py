@@ -173,6 +173,7 @@ def _lp_cases(cls: Any) -> list[Case]:
 @hookimpl
 def refbp_layers() -> Iterator[Spec]:
     """MaxPool, MaxUnpool, AvgPool and LPPool, each in one, two and three dimensions."""
+    cls: Any
     for cls in (pool.MaxPool1d, pool.MaxPool2d, pool.MaxPool3d):
         yield Spec(cls, _max_cases(cls), conventions=TIES, exempt=NO_DERIVATIVE)
     overwritten = Waiver(

@@ -146,6 +146,11 @@ class ScaledDotProductAttention(Layer[_SDPA]):
     def outputs(self) -> dict[str, str]:
         return {"y": "(N, *y, L, Ev) or (*y, L, Ev)"}
 
+    @property
+    def noisy(self) -> bool:
+        """Whether any weight is dropped."""
+        return self.training and self.dropout_p > 0
+
     def draw(self, rng: np.random.Generator, shape: Shape) -> Array:
         """The noise of one pass in training, for weights of this shape, (*, L, S): which of them are kept."""
         return rng.random(shape) >= self.dropout_p

@@ -87,8 +87,8 @@ class Sequential(Layer[tuple[Step, ...]]):
         if not self.parts:
             return {"y": "any (*)"}
         last = self.parts[-1][1]
-        sized = {n: re.sub(r"\w+", lambda m: str(last.sizes.get(m[0], m[0])), p) for n, p in last.outputs().items()}
-        return sized  # its names are the last part's, and other parts have the same: numbers say what is meant
+        # names are the last part's, and other parts may have the same: numbers say which are meant
+        return {n: re.sub(r"\w+", lambda m: str(last.sizes.get(m[0], m[0])), p) for n, p in last.outputs().items()}
 
     def noise(self) -> dict[str, str]:
         """The inputs that are noise, by the part that needs them."""

@@ -9,16 +9,17 @@ Both are one rule: visit the graph backward, and *add* what arrives at a value f
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer, State, Step
 from refbp.errors import ArgumentError, RefbpError
-from refbp.layers.container import part, prefixed
+from refbp.layers.container import drawn, noise_of, part, prefixed
 from refbp.shapes import Shape
 
 
@@ -42,6 +43,7 @@ class Graph(Layer[tuple[Step, ...]]):
     ``text`` is assignments separated by semicolons: a layer applied to values, ``h = Linear(2, 3)(x)``, or without
     arguments of its own ``h = Tanh(x)``; sums, differences, products, quotients and matrix products of values, ``+ - * / @``;
     numbers. Names that nothing is assigned to are the inputs, in order of appearance; the last assignment is the output.
+    Noise that layers need in training is given after the inputs, in the order of the assignments.
     Shapes: any; state: each layer's, as ``"<value>.<entry>"``. Torch: none; its twin is a module of the parts' twins.
     """
 
@@ -72,7 +74,42 @@ class Graph(Layer[tuple[Step, ...]]):
         return tuple(dict.fromkeys(n for use in self.uses for n in use.inputs if n not in made))
 
     def inputs(self) -> dict[str, str]:
-        return {name: f"any (*{name})" for name in self.leaves}
+        return {name: f"any (*{name})" for name in self.leaves} | self.noise()
+
+    def noise(self) -> dict[str, str]:
+        """The inputs that are noise, by the value that is computed with them."""
+        counts = {use.name: len(noise_of(use.layer)) for use in self.uses}
+        names = [f"{name}.{i}" if n > 1 else name for name, n in counts.items() for i in range(n)]
+        return {f"noise of {name}": f"any (*{name})" for name in names}
+
+    @property
+    def noisy(self) -> bool:
+        """Where a layer in it is."""
+        return bool(self.noise())
+
+    def draw(self, rng: np.random.Generator, *shapes: Shape) -> tuple[Array, ...]:
+        """The noise of one pass in training, for inputs of these shapes: a pass over zeros finds out what it must be."""
+        values: dict[str, Array] = {n: np.asarray(v) for n, v in self.fixed.items()}
+        values |= {n: np.zeros(s, self._kind(n)) for n, s in zip(self.leaves, shapes, strict=True)}
+        state = self.init(np.random.default_rng(0))
+        found: list[Array] = []
+        with np.errstate(all="ignore"):
+            for use in self.uses:
+                noise = drawn(use.layer, rng, values[use.inputs[0]].shape)
+                found += noise
+                outputs = self._step(use, state, values, noise).outputs
+                values |= zip(use.outputs, _flat(outputs), strict=False)
+        return tuple(found)
+
+    def _kind(self, name: str) -> Any:
+        patterns = [p for use in self.uses for n, p in zip(use.inputs, use.layer.inputs().values(), strict=False) if n == name]
+        return np.int64 if any("index" in p for p in patterns) else np.float64
+
+    @staticmethod
+    def _step(use: Use, state: Mapping[str, Array], values: Mapping[str, Array], noise: Sequence[Array]) -> Step:
+        given = [values[n] for n in use.inputs]
+        left_out = len(use.layer.inputs()) - len(given) - len(noise) if noise else 0  # masks and the like come before noise
+        return use.layer(part(state, use.name), *given, *[None] * left_out, *noise)
 
     def outputs(self) -> dict[str, str]:
         return {name: f"any (*{name})" for name in self.uses[-1].outputs}
@@ -91,12 +128,13 @@ class Graph(Layer[tuple[Step, ...]]):
 
     def forward(self, state: Mapping[str, Array], *inputs: Array) -> Forward[tuple[Step, ...]]:
         dtype = next((a.dtype for a in inputs if a.dtype.kind == "f"), np.float64)
-        values = {n: np.asarray(v, dtype) for n, v in self.fixed.items()} | dict(zip(self.leaves, inputs, strict=True))
+        values = {n: np.asarray(v, dtype) for n, v in self.fixed.items()} | dict(zip(self.leaves, inputs, strict=False))
+        noise = iter(inputs[len(self.leaves) :])
         steps: list[Step] = []
         updates: dict[str, Array] = {}
         for use in self.uses:
             try:
-                step = use.layer(part(state, use.name), *(values[n] for n in use.inputs))
+                step = self._step(use, state, values, [*islice(noise, len(noise_of(use.layer)))])
             except RefbpError as error:
                 raise type(error)(f"Graph, {use.name}: {error}") from error
             steps.append(step)
@@ -118,7 +156,7 @@ class Graph(Layer[tuple[Step, ...]]):
             for name, grad in zip(use.inputs, grads.inputs, strict=False):
                 before = arrived.get(name)
                 arrived[name] = grad if before is None else before if grad is None else np.add(before, grad)
-        return Grads(*(arrived[n] for n in self.leaves), **params)
+        return Grads(*(arrived[n] for n in self.leaves), *[None] * len(self.noise()), **params)
 
 
 def _flat(outputs: Any) -> tuple[Array, ...]:
@@ -197,8 +235,8 @@ class _Reader:
                     f"Graph: {ast.unparse(node)[:60]!r} applies no layer; wanted one applied to values, Tanh(x) or"
                     f" Linear(2, 3)(x), or + - * / @ between two."
                 )
-        wanted = len(layer.inputs())
-        least = sum(not pattern.startswith("optional") for pattern in layer.inputs().values())
+        wanted = len(layer.inputs()) - len(noise_of(layer))  # noise is an input of the graph, and not a value in it
+        least = sum(not pattern.startswith("optional") for pattern in [*layer.inputs().values()][:wanted])
         if not least <= len(args) <= wanted:
             raise ArgumentError(
                 f"Graph: {ast.unparse(node)[:60]!r}: {layer!r} is applied to {len(args)} values; wanted {least}"

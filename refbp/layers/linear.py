@@ -53,7 +53,7 @@ class Linear(Layer[tuple[Array, Array]]):
         yield self.out_features >= 0, "out_features", "an integer of at least 0"
 
     def params(self) -> dict[str, Shape]:
-        weight = {"weight": (self.out_features, self.in_features)}
+        weight: dict[str, Shape] = {"weight": (self.out_features, self.in_features)}
         return weight | {"bias": (self.out_features,)} if self.bias else weight
 
     def inputs(self) -> dict[str, str]:

@@ -129,6 +129,11 @@ class MultiheadAttention(Layer[_Saved]):
                 made[n] = xavier_uniform(rng, shape, dtype) if len(shape) == 2 else np.zeros(shape, dtype)
         return State(made)
 
+    @property
+    def noisy(self) -> bool:
+        """Whether any weight is dropped."""
+        return self.training and self.dropout > 0
+
     def draw(self, rng: np.random.Generator, query: Shape, key: Shape | None = None) -> Array:
         """The noise of one pass in training, for a query and a key of these shapes: which weights are kept."""
         return rng.random(self.scores(query, query if key is None else key)) >= self.dropout

@@ -116,6 +116,11 @@ class _Recurrent(Recurrence, Layer[_Saved]):
         y = {"y": f"{'(N, L, D*H_out)' if self.batch_first else '(L, N, D*H_out)'} or (L, D*H_out)"}
         return y | self._state_patterns("_n")
 
+    @property
+    def noisy(self) -> bool:
+        """Whether anything is dropped: between layers, so one alone drops nothing."""
+        return self.training and self.dropout > 0 and self.num_layers > 1
+
     def draw(self, rng: np.random.Generator, shape: Shape) -> Array:
         """The noise of one pass in training, for an x of this shape: which outputs are kept between the layers."""
         length, batch = (shape[0], 1) if len(shape) == 2 else (shape[1], shape[0]) if self.batch_first else shape[:2]
@@ -128,8 +133,7 @@ class _Recurrent(Recurrence, Layer[_Saved]):
         length = x.shape[1] if self.batch_first and x.ndim == 3 else x.shape[0]
         if length == 0:
             raise ShapeError(f"{self!r}: x has shape {x.shape}; wanted a sequence of at least one step.")
-        noisy = self.training and self.dropout > 0 and self.num_layers > 1
-        if noisy and (len(rest) <= len(self.states) or rest[-1] is None):
+        if self.noisy and (len(rest) <= len(self.states) or rest[-1] is None):
             raise ShapeError(f"{self!r}: keep is missing; wanted the dropout masks: pass keep=layer.draw(rng, x.shape).")
         if options.get("lengths") is not None:
             lengths = np.asarray(options["lengths"])

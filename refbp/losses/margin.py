@@ -43,6 +43,7 @@ class HingeEmbeddingLoss(PointwiseByLabel):
         pushed = (t != 1) & (self.margin - x >= 0)
         return (t != -1).astype(x.dtype) - pushed
 
+
 @dataclass(frozen=True)
 class SoftMarginLoss(PointwiseByLabel):
     r"""l = log(1 + e^(−tx));   ∂l/∂x = −t σ(−tx).
@@ -60,6 +61,7 @@ class SoftMarginLoss(PointwiseByLabel):
 
     def dx(self, x: Array, t: Array, **weights: Array) -> Any:
         return -t * sigmoid(-t * x)
+
 
 class _Ranked(NamedTuple):
     gap: Array
