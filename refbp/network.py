@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -89,6 +90,19 @@ def gradient(net: Layer[Any], loss: Layer[Any], state: Mapping[str, Array], x: A
     dy = cost.backward(np.ones((), value.dtype)).inputs[0]  # dL/dL = 1: the loss is what is differentiated
     grads = step.backward(dy)
     return Gradient(value, grads.params, np.asarray(step.outputs), step.updates)
+
+
+def evaluation(net: Layer[Any]) -> Layer[Any]:
+    """The network as it is used once it has learned: every part that has two behaviours, at any depth, with training=False."""
+    if uses := getattr(net, "uses", ()):  # a Graph
+        said = [f"{', '.join(u.outputs)} = {evaluation(u.layer)!r}({', '.join(u.inputs)})" for u in uses]
+        return type(net)("; ".join(said)) if any(evaluation(u.layer) != u.layer for u in uses) else net
+    if hasattr(net, "parts"):  # a Sequential
+        return type(net)({name: evaluation(part) for name, part in net.parts})
+    fields = {f.name: getattr(net, f.name) for f in dataclasses.fields(net)}  # type: ignore[arg-type]
+    changes: dict[str, Any] = {n: evaluation(v) for n, v in fields.items() if isinstance(v, Layer)}
+    changes |= {"training": False} if "training" in fields else {}
+    return dataclasses.replace(net, **changes) if changes else net  # type: ignore[type-var]  # every layer is a dataclass
 
 
 def per_sample_gradients(net: Layer[Any], loss: Layer[Any], state: State, x: Array, target: Array, *noise: Array) -> Array:

@@ -24,7 +24,8 @@ def sigmoid(x: Array) -> Array:
 def sigmoid_slope(x: Array) -> Array:
     """σ′(x) = e / (1 + e)², e = e^−|x|: digits are kept where σ(1 − σ) has lost them all."""
     e = np.exp(-np.abs(x))
-    return np.asarray(e / ((1 + e) * (1 + e)))
+    q = 1 + e
+    return np.asarray(e / (q * q))
 
 
 def sigmoid_and_slope(x: Array) -> tuple[Array, Array]:
@@ -41,7 +42,8 @@ def sigmoid_and_slope(x: Array) -> tuple[Array, Array]:
 def tanh_slope(x: Array) -> Array:
     """tanh′(x) = 4e / (1 + e)², e = e^−2|x|: digits are kept where 1 − tanh² has lost them all."""
     e = np.exp(-2 * np.abs(x))
-    return np.asarray(4 * e / ((1 + e) * (1 + e)))
+    q = 1 + e
+    return np.asarray(4 * e / (q * q))
 
 
 def softplus(x: Array) -> Array:

@@ -72,12 +72,12 @@ ALLOWED = {
     "layers": {"contract", "errors", "shapes", "numerics", "layers"},
     "losses": {"contract", "errors", "shapes", "numerics", "layers"},
     "cases": {"contract", "draws", "hookspecs", "spec", "layers", "losses"},
-    "conformance": {"contract", "errors", "shapes", "spec", "registry"},
+    "conformance": {"contract", "errors", "layers", "losses", "registry", "shapes", "spec"},
     "testing": {"testing"},
     "cli": {"errors", "registry"},
     "notation": {"contract", "errors", "registry"},
-    "trace": {"contract", "errors", "layers", "losses", "network", "notation", "numerics"},
-    "oracle": {"contract", "shapes"},
+    "trace": {"contract", "draws", "errors", "layers", "losses", "network", "notation", "numerics"},
+    "oracle": {"contract", "errors", "shapes"},
 }
 
 

@@ -8,6 +8,7 @@ output and gradient by a rounding error: what moves by as much as the networks d
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from refbp import registry
-from refbp.conformance import compare, twin
-from refbp.conformance.outcome import Outcome
+from refbp.conformance import budget, compare, twin
+from refbp.conformance.outcome import Outcome, agree, broken
 from refbp.conformance.trial import Trial
 from refbp.contract import Layer, State
 from refbp.draws import Draw, special
@@ -53,6 +54,33 @@ class Seen:
     dx: list[Array | None] = field(default_factory=list)
     dy: list[Array | None] = field(default_factory=list)
     params: dict[str, Array] = field(default_factory=dict)
+    off: dict[str, float] = field(default_factory=dict)  # how far the layer alone was from its twin, once it was looked at
+
+    def given(self) -> list[Array | None]:
+        """The inputs, without those at the end that were left out."""
+        given = [_array(t) for t in self.inputs]
+        while given and given[-1] is None:
+            given.pop()
+        return given
+
+    def above(self, name: str) -> float:
+        """The scale of one gradient if the layer's slope were 1: what came from above, and for a parameter the input, too."""
+        dy = max((budget.norm(g) for g in self.dy if g is not None), default=0.0)
+        x = max((budget.norm(a) for a in self.given() if a is not None), default=0.0)
+        return dy * x if name in self.params else dy
+
+    @property
+    def extremes(self) -> tuple[float, bool]:
+        """The largest magnitude of all that was met, and whether all of it is finite."""
+        arrays = (*self.given(), *map(_array, self.outputs), *self.dx, *self.dy, *self.params.values())
+        met = [a for a in arrays if a is not None]
+        return max(map(budget.norm, met), default=0.0), all(np.isfinite(a).all() for a in met)
+
+    @staticmethod
+    def results(outputs: Sequence[Array | None], grads: Mapping[str, Array | None]) -> dict[str, Array]:
+        """Outputs and gradients under one name each; what has no gradient is left out."""
+        named = {f"output {i}": y for i, y in enumerate(outputs)} | dict(grads)
+        return {n: a for n, a in named.items() if a is not None}
 
     @property
     def spec(self) -> Spec:
@@ -95,11 +123,14 @@ class Recording:
 
     def noise(self) -> tuple[Array | None, ...]:
         """The noise of the whole network, in the order of its inputs."""
-        return tuple(a for seen in self.seen.values() for a in seen.noise()[_left_out(seen.layer) :])
+        from refbp.layers.container import noise_of
+
+        counts = {path: len(noise_of(seen.layer)) for path, seen in self.seen.items()}
+        return tuple(a for path, seen in self.seen.items() if counts[path] for a in seen.noise()[-counts[path] :])
 
     def gradients(self, loss: torch.Tensor) -> None:
         """Differentiate the loss by everything that was recorded; the graph is kept for whoever comes after."""
-        wanted: list[tuple[list[Any], int | None, torch.Tensor]] = []
+        wanted: list[tuple[list[Any], int, torch.Tensor]] = []
         for seen in self.seen.values():
             seen.dx, seen.dy = [None] * len(seen.inputs), [None] * len(seen.outputs)
             for tensors, grads in ((seen.inputs, seen.dx), (seen.outputs, seen.dy)):
@@ -121,14 +152,8 @@ class Recording:
                 yield path, seen.layer, outcome
 
 
-def _left_out(layer: Layer[Any]) -> int:
-    """How many of the recovered noise inputs stand for optional inputs that a network leaves out."""
-    noise = getattr(layer, "noise", None)
-    return len(layer.inputs()) - 1 - len(noise()) if noise else 0
-
-
 def _before(seen: Seen) -> Any:
-    def hook(module: torch.nn.Module, inputs: Any) -> Any:
+    def hook(_: torch.nn.Module, inputs: Any) -> Any:
         if seen.layer.noisy:
             seen.random = torch.get_rng_state()
         seen.inputs = []
@@ -150,7 +175,7 @@ def _aliased(value: Any, kept: list[torch.Tensor | None]) -> Any:
 
 
 def _after(seen: Seen) -> Any:
-    def hook(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+    def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
         seen.outputs = []
         return _kept(output, seen.outputs)
 
@@ -192,22 +217,94 @@ class Alone(Trial):
 
 
 def alone(path: str, seen: Seen) -> Outcome | None:
-    """Whether one part agrees with its twin on what the twin met; None where it was not reached by the loss."""
+    """Whether one part agrees with its twin on what the twin met; None where the loss does not depend on it."""
     if not seen.outputs or all(g is None for g in seen.dy):
         return None
-    given = [_array(t) for t in seen.inputs]
-    spec = seen.spec
+    given = seen.given()
     case = Case(seen.layer, *(None if a is None else _draw(a) for a in given), id=path)
-    trial = Alone(dataclasses.replace(spec, cases=[case]), seen.dy)
+    trial = Alone(dataclasses.replace(seen.spec, cases=[case]), seen.dy)
     names = trial.input_names
     grads = {n: g for n, t, g in zip(names, seen.inputs, seen.dx, strict=False) if t is not None and t.requires_grad}
     ran = types.SimpleNamespace(outputs=[_array(y) for y in seen.outputs], grads=grads | seen.params, state={})
     trial.__dict__.update(drawn=tuple(given), twin=seen.module, state=seen.state, noise=seen.noise(), torch=ran)
+    try:
+        own = {n: g for n, g in trial.own_grads.items() if n in ran.grads or n not in names}
+    except Exception as error:  # it takes in a network what it does not take alone, or its backward raises
+        return broken(f"{type(error).__name__}: {error}")
+    reference = seen.results(ran.outputs, ran.grads)
+    if _within(seen, seen.results(trial.outputs, own), reference, trial.fan):
+        return agree()
     outcome = compare.outputs(trial, trial.outputs, ran.outputs)
-    if outcome.wrong:
-        return outcome
-    own = {n: g for n, g in trial.own_grads.items() if n in ran.grads or n not in names}
-    return compare.gradients(trial, own, ran.grads)
+    return outcome if outcome.wrong else compare.gradients(trial, own, ran.grads)
+
+
+def _within(seen: Seen, own: dict[str, Array], reference: dict[str, Array], fan: int) -> bool:
+    """Whether all results are within their budgets, of their own size or else of the part's condition; remembers how far."""
+    if own.keys() != reference.keys() or any(own[n].shape != r.shape or own[n].dtype != r.dtype for n, r in reference.items()):
+        return False
+    seen.off = {n: budget.error(own[n], r) for n, r in reference.items()}
+
+    def over(condition: Mapping[str, float]) -> list[str]:
+        scales = {n: max(budget.norm(r), condition.get(n, 0.0)) for n, r in reference.items()}
+        return [n for n, off in seen.off.items() if not off <= budget.tolerance(np.float64, fan, scales[n])]
+
+    return not over({}) or not over(condition(seen, reference))
+
+
+def condition(seen: Seen, reference: Mapping[str, Array], runs: int = 4) -> dict[str, float]:
+    """What a part costs in digits, as an absolute scale: the twin's errors, in units of eps, when all that it was given is
+    off by a rounding, and when it computes in float32. A gradient may be off by eps of what came from above, in any case:
+    so far is σ(1 − σ) off when σ is nearly 1, however small it is itself.
+    """
+    rng, found = np.random.default_rng(0), {n: 0.0 if n.startswith("output ") else seen.above(n) for n in reference}
+    eps, eps32 = float(np.finfo(np.float64).eps), float(np.finfo(np.float32).eps)
+
+    def note(got: Mapping[str, Array], wanted: Mapping[str, Array], unit: float) -> None:
+        for n, far in list(found.items()):
+            off = budget.error(got[n], wanted[n])
+            found[n] = max(far, off / unit if np.isfinite(off) else 0.0)
+
+    for _ in range(runs):
+        note(_again(seen, rng, eps, np.float64, np.float64), reference, eps)
+        seed = int(rng.integers(2**31))
+        note(
+            _again(seen, np.random.default_rng(seed), eps32, np.float32, np.float32),
+            _again(seen, np.random.default_rng(seed), eps32, np.float32, np.float64),
+            eps32,
+        )
+    return found
+
+
+def _again(seen: Seen, rng: np.random.Generator, off: float, round_to: Any, dtype: Any) -> dict[str, Array]:
+    """The twin's results when what it was given is off by so much, rounded to one dtype and computed with in another."""
+
+    def moved(a: Array | None) -> Any:
+        if a is None or a.dtype.kind != "f":
+            return a
+        a = np.asarray(a * (1 - off * rng.uniform(0, 1, a.shape)))  # a zero stays one, and a probability
+        return a.astype(round_to).astype(dtype)
+
+    def shifted(a: Array | None) -> Any:  # results are linear in what comes from above: here a zero may move
+        return None if a is None else np.asarray(moved(a) + off * budget.norm(a) * rng.uniform(-1, 1, a.shape), dtype)
+
+    module = twin.in_mode(copy.deepcopy(seen.module), seen.layer).to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+    with torch.no_grad():
+        for n, t in module.state_dict().items():
+            t.copy_(torch.from_numpy(np.asarray(moved(seen.state[n]))))
+    if seen.random is not None:
+        torch.set_rng_state(seen.random)
+    inputs = [twin.tensor(moved(a)) for a in seen.given()]
+    leaves = {i: t.requires_grad_() for i, t in enumerate(inputs) if t is not None and t.is_floating_point()}
+    learned = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    outputs = twin.call(seen.spec, module, [None if t is None else t.clone() for t in inputs], {})
+    pairs = [(y, torch.from_numpy(shifted(u))) for y, u in zip(outputs, seen.dy, strict=True) if u is not None]
+    ys, us = zip(*pairs, strict=True)
+    grads = torch.autograd.grad(ys, [*leaves.values(), *learned.values()], us, allow_unused=True)
+    tensors = [*leaves.values(), *learned.values()]
+    values = [np.zeros(tuple(t.shape)) if g is None else g.to_dense().numpy() for t, g in zip(tensors, grads, strict=True)]
+    names = list(seen.layer.inputs())
+    named = dict(zip([*(names[i] for i in leaves), *learned], values, strict=True))
+    return seen.results([_array(y) for y in outputs], named)
 
 
 def _draw(array: Array) -> Draw:
@@ -218,27 +315,32 @@ def _draw(array: Array) -> Draw:
 
 
 @contextmanager
-def jittered(net: Layer[Any], module: torch.nn.Module, rng: np.random.Generator) -> Iterator[None]:
-    """While it is entered, every part's outputs, and the gradients that reach them, are off by eps of their largest value."""
+def jittered(recording: Recording, rng: np.random.Generator) -> Iterator[None]:
+    """While it is entered, every part's outputs and gradients are off: by a rounding, and by what the part alone was off."""
 
-    def off(t: torch.Tensor) -> torch.Tensor:
-        size = float(t.detach().abs().max()) if t.numel() else 0.0
-        return t + torch.from_numpy(rng.uniform(-1, 1, t.shape)) * size * torch.finfo(t.dtype).eps
+    def off(t: torch.Tensor, by: float) -> torch.Tensor:
+        noise = torch.from_numpy(rng.uniform(-1, 1, (2, *t.shape)))
+        return t * (1 - noise[0].abs() * torch.finfo(t.dtype).eps) + noise[1] * by
 
-    def moved(value: Any) -> Any:
+    def mapped(value: Any, change: Any) -> Any:
         if isinstance(value, tuple | list):
-            return type(value)(map(moved, value))
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            return value
-        value = off(value)
-        if value.requires_grad:
-            value.register_hook(off)
-        return value
+            return type(value)(mapped(v, change) for v in value)
+        return change(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
-    hooks = [
-        module.get_submodule(path).register_forward_hook(lambda _module, _inputs, output: moved(output))
-        for path, _ in parts(net)
-    ]
+    def watched(t: torch.Tensor, by: float) -> torch.Tensor:
+        if t.requires_grad:
+            t = t.clone()  # a hook of this part's own
+            t.register_hook(lambda g: g if g is None else off(g, by))  # type: ignore[no-untyped-call]  # torch's own
+        return t
+
+    def hooked(seen: Seen) -> Iterator[Any]:
+        names = set(seen.layer.inputs())
+        dx = max((v for n, v in seen.off.items() if n in names), default=0.0)
+        y = max((v for n, v in seen.off.items() if n.startswith("output ")), default=0.0)
+        yield seen.module.register_forward_pre_hook(lambda _m, inputs: mapped(inputs, lambda t: watched(t, dx)))
+        yield seen.module.register_forward_hook(lambda _m, _i, output: mapped(output, lambda t: off(t, y)))
+
+    hooks = [hook for seen in recording.seen.values() for hook in hooked(seen)]
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from typing import Any
 from refbp.conformance.mutations import Change, changes
 from refbp.contract import Layer
 
-METHODS = ("backward", "forward", "f", "df")
+METHODS = ("backward", "forward", "f", "df", "f_df")
 NOT_FORMULAS = {"check", "rules", "inputs", "outputs", "params", "buffers", "dims", "init", "draw", "given", "arguments"}
 
 

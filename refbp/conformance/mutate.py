@@ -114,7 +114,7 @@ class _Bench:
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         self.trials = trials
-        self.variations = [v for t in trials for v in _variations(t)]
+        self.variations = [v for t in trials for v in variations(t)]
         self.answers = [_answer(t, v) for t, v in self.variations]
 
     def fate(self, mutant: Mutant) -> Fate:
@@ -156,7 +156,7 @@ class _Variation:
     state: Any
 
 
-def _variations(trial: Trial) -> Iterator[tuple[Trial, _Variation]]:
+def variations(trial: Trial) -> Iterator[tuple[Trial, _Variation]]:
     """The case, and what might tell a mutant from the original though every check passes."""
     same = trial.state
 

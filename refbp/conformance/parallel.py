@@ -35,8 +35,8 @@ def each(
     waiting = sorted(by_name, key=lambda n: -_cost(by_name[n]))
     while waiting:
         done: set[str] = set()
-        with _pool(jobs, plugins_dirs) as pool:
-            futures: dict[Future[T], str] = {pool.submit(_work, work, n, arguments): n for n in waiting}
+        with pool(jobs, plugins_dirs) as processes:
+            futures: dict[Future[T], str] = {processes.submit(_work, work, n, arguments): n for n in waiting}
             try:
                 while futures:
                     for future in wait(futures, return_when=FIRST_COMPLETED).done:
@@ -47,19 +47,20 @@ def each(
             except BrokenProcessPool:
                 pass  # whoever died is among those not done: the first of them is tried again alone
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                processes.shutdown(wait=False, cancel_futures=True)
                 raise
         waiting = [n for n in waiting if n not in done]
         if waiting:
             first, *waiting = waiting
-            with _pool(1, plugins_dirs) as pool:
+            with pool(1, plugins_dirs) as processes:
                 try:
-                    yield by_name[first], pool.submit(_work, work, first, arguments).result()
+                    yield by_name[first], processes.submit(_work, work, first, arguments).result()
                 except BrokenProcessPool:
                     yield by_name[first], None
 
 
-def _pool(jobs: int, plugins_dirs: Sequence[str]) -> ProcessPoolExecutor:
+def pool(jobs: int, plugins_dirs: Sequence[str]) -> ProcessPoolExecutor:
+    """Processes of their own, each with these plugins."""
     # Spawned, not forked: a forked child of a process in which torch has threads may hang.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(tuple(plugins_dirs),))

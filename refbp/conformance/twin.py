@@ -177,6 +177,17 @@ class Probe:
             warnings.simplefilter("ignore")
             return call(self._spec, module, [tensor(a) for a in inputs], self._options)[0].numpy()
 
+    def of_parts(self, *inputs: Array) -> tuple[Array | None, ...]:
+        """The noise of every part of a network, in order, under the seed of the run that is checked."""
+        from refbp.conformance.inside import Recording
+
+        module = copy.deepcopy(self._module)
+        with Recording(self._layer, module) as recording, torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _seed(self._seed)
+            call(self._spec, module, [tensor(a) for a in inputs], self._options)
+        return recording.noise()
+
     @property
     def options(self) -> Mapping[str, Any]:
         """The case's options, which forward is given too."""

@@ -1,0 +1,201 @@
+"""The folder a worker lives in: a copy of the submission, the worker's own code, and the packages it may import.
+
+The submission is copied, so that nothing a worker does can reach the original, and so that nothing beside it is exposed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import py_compile
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refbp.errors import did_you_mean
+from refbp.oracle.isolation.limits import size
+from refbp.oracle.isolation.result import IsolationError, SubmissionError
+
+INSIDE = Path(__file__).with_name("_inside")
+COPIED = {".py", ".pyi", ".json", ".toml", ".txt", ".csv", ".npy", ".npz"}
+ONE_FILE = 4 << 20  # bytes: what is larger is a data set, and not copied
+ALL_FILES = 32 << 20
+MANY = 2_000  # files that are copied
+VERY_MANY = 50_000  # files and folders that are looked at
+SKIPPED = {"__pycache__", "node_modules", "venv", "site-packages"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where things are, and what the submission is called there."""
+
+    base: Path
+    module: str  # what the submission is imported as
+    file: str  # the submission, below ``base / "submission"``
+    path: tuple[str, ...]  # what goes in front of sys.path, below ``base / "submission"``
+    packages: dict[str, str]  # what may be imported besides the standard library: name to real path
+
+    def remove(self) -> None:
+        """Delete it."""
+        shutil.rmtree(self.base, ignore_errors=True)
+
+
+def furnish(submission: Path, root: Path | None, extra_modules: Sequence[str]) -> Room:
+    """A room with a copy of ``submission`` and, if given, of the Python files and small data files of ``root`` around it."""
+    submission = submission.absolute()
+    _readable(submission)
+    packages = packages_of(("numpy", *extra_modules))
+    base = Path(tempfile.mkdtemp(prefix="refbp-"))
+    try:
+        for folder in ("inside/_inside/__pycache__", "site", "submission", "empty"):
+            (base / folder).mkdir(parents=True)
+        for name, content in _inside().items():
+            (base / "inside" / "_inside" / name).write_bytes(content)
+        if root is None:
+            target = submission.name if submission.suffix == ".py" else f"{submission.name}.py"
+            (base / "submission" / target).write_bytes(submission.read_bytes())
+            module = _name(submission.stem, ())
+            path: tuple[str, ...] = (".",)
+        else:
+            root = root.absolute()
+            if not submission.resolve().is_relative_to(root.resolve()):
+                raise SubmissionError(f"{submission} is not in the folder {root}: give a folder that holds it")
+            relative = submission.resolve().relative_to(root.resolve())
+            _copy(root, base / "submission" / root.name)
+            target = str(Path(root.name) / relative)
+            (base / "submission" / target).write_bytes(submission.read_bytes())
+            parts = (root.name, *relative.parts[:-1])
+            whole = all(p.isidentifier() for p in parts) and root.name not in sys.stdlib_module_names | {"numpy"}
+            module = _name(relative.stem, parts if whole else ())
+            path = (".", root.name, *([str(Path(target).parent)] if len(relative.parts) > 1 else []))
+        for folder, folders, files in os.walk(base):
+            for name in folders:
+                os.chmod(os.path.join(folder, name), 0o755)
+            for name in files:
+                os.chmod(os.path.join(folder, name), 0o644)
+    except BaseException:
+        shutil.rmtree(base, ignore_errors=True)
+        raise
+    return Room(base, module, target, path, packages)
+
+
+@functools.cache
+def _inside() -> dict[str, bytes]:
+    """The worker's own code and its bytecode: compiling it anew would be a sixth of a worker's start."""
+    files = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for source in sorted(INSIDE.glob("*.py")):
+            compiled = f"{source.stem}.{sys.implementation.cache_tag}.pyc"
+            target, trusted = os.path.join(folder, compiled), py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(str(source), target, f"_inside/{source.name}", doraise=True, invalidation_mode=trusted)
+            files[source.name] = source.read_bytes()
+            files[f"__pycache__/{compiled}"] = Path(target).read_bytes()
+    return files
+
+
+def _readable(submission: Path) -> None:
+    if submission.is_dir():
+        raise SubmissionError(f"{submission} is a folder: give one of its files, and the folder as root=")
+    if not submission.exists():
+        beside = [p.name for p in submission.parent.glob("*.py")] if submission.parent.is_dir() else []
+        raise SubmissionError(f"{submission} does not exist{did_you_mean(submission.name, beside)}")
+    if not stat.S_ISREG(submission.stat().st_mode):
+        raise SubmissionError(f"{submission} is not a file")
+    if not os.access(submission, os.R_OK):
+        raise SubmissionError(f"{submission} cannot be read: permission denied")
+    if submission.stat().st_size > ONE_FILE:
+        raise SubmissionError(f"{submission} is {size(submission.stat().st_size)}: a submission has at most {size(ONE_FILE)}")
+
+
+def _name(stem: str, parents: tuple[str, ...]) -> str:
+    """What to import a file as: its own name, unless that would hide a module that others need."""
+    if parents and stem.isidentifier():
+        return ".".join((*parents, stem))
+    taken = stem in sys.stdlib_module_names or stem in {"numpy", "_inside"} or not stem.isidentifier()
+    return f"submission_{re.sub(r'[^0-9A-Za-z_]', '_', stem)}" if taken else stem
+
+
+def _copy(root: Path, target: Path) -> None:
+    """Copy what code needs; no links, which could lead to what is not the submission's, nothing hidden and nothing large."""
+    total = 0
+    for count, file in enumerate(_files(root, iter(range(VERY_MANY))), start=1):
+        total += file.stat().st_size
+        if total > ALL_FILES or count > MANY:
+            raise SubmissionError(
+                f"{root} has more than {MANY} files or {size(ALL_FILES)} of code and small data: give a smaller folder as root="
+            )
+        to = target / file.relative_to(root)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(file.read_bytes())
+    target.mkdir(exist_ok=True)
+
+
+def _files(folder: Path, patience: Iterator[int]) -> Iterator[Path]:
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        if next(patience, None) is None:
+            raise SubmissionError(f"{folder} is one of more than {VERY_MANY} files and folders: give a smaller folder as root=")
+        if entry.is_symlink() or entry.name.startswith(".") or not os.access(entry.path, os.R_OK):
+            continue
+        if entry.is_dir() and entry.name not in SKIPPED:
+            yield from _files(Path(entry.path), patience)
+        elif entry.is_file() and Path(entry.name).suffix in COPIED and entry.stat().st_size <= ONE_FILE:
+            yield Path(entry.path)
+
+
+def packages_of(modules: Sequence[str]) -> dict[str, str]:
+    """Where the named modules are, and those of the distributions that they depend on."""
+    found: dict[str, str] = {}
+    for module in modules:
+        place = _place(module)
+        if place is None:
+            raise IsolationError(f"the module {module} is not installed here, so a worker cannot have it")
+        found[os.path.basename(place)] = place
+        libraries = f"{place}.libs"  # where wheels keep the shared libraries of a package
+        if os.path.isdir(libraries):
+            found[os.path.basename(libraries)] = libraries
+    extras = [m for m in modules if m != "numpy"]
+    if extras:
+        found |= {os.path.basename(p): p for p in _dependencies(extras)}
+    return found
+
+
+def _place(module: str) -> str | None:
+    loaded = sys.modules.get(module)
+    try:
+        spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return os.path.realpath(next(iter(spec.submodule_search_locations)))
+    return os.path.realpath(spec.origin) if spec.origin and os.path.exists(spec.origin) else None
+
+
+def _dependencies(modules: Sequence[str]) -> Iterator[str]:
+    providers = importlib.metadata.packages_distributions()
+    todo = [d for m in modules for d in providers.get(m, [])]
+    seen: set[str] = set()
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for top in {f.parts[0] for f in distribution.files or () if f.parts[0] not in {"..", "__pycache__"}}:
+            place = os.path.realpath(str(distribution.locate_file(top)))
+            if os.path.exists(place) and not top.endswith((".dist-info", ".pth")):
+                yield place
+        for requirement in distribution.requires or ():
+            if "extra ==" not in requirement:
+                todo.append(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])

@@ -1,0 +1,10 @@
+"""Never answers."""
+
+
+def affine_forward(x, w, b):
+    return x @ w + b, (x, w, b)
+
+
+def affine_backward(dout, cache):
+    while True:
+        pass
