@@ -94,11 +94,12 @@ def gradient(net: Layer[Any], loss: Layer[Any], state: Mapping[str, Array], x: A
 
 def evaluation(net: Layer[Any]) -> Layer[Any]:
     """The network as it is used once it has learned: every part that has two behaviours, at any depth, with training=False."""
+    made: Any = type(net)
     if uses := getattr(net, "uses", ()):  # a Graph
         said = [f"{', '.join(u.outputs)} = {evaluation(u.layer)!r}({', '.join(u.inputs)})" for u in uses]
-        return type(net)("; ".join(said)) if any(evaluation(u.layer) != u.layer for u in uses) else net
+        return made("; ".join(said)) if any(evaluation(u.layer) != u.layer for u in uses) else net
     if hasattr(net, "parts"):  # a Sequential
-        return type(net)({name: evaluation(part) for name, part in net.parts})
+        return made({name: evaluation(part) for name, part in net.parts})
     fields = {f.name: getattr(net, f.name) for f in dataclasses.fields(net)}  # type: ignore[arg-type]
     changes: dict[str, Any] = {n: evaluation(v) for n, v in fields.items() if isinstance(v, Layer)}
     changes |= {"training": False} if "training" in fields else {}

@@ -69,14 +69,14 @@ ALLOWED = {
     "registry": {"absent", "hookspecs", "contract", "errors", "spec"},
     "network": {"contract", "errors"},
     "optim": {"contract", "errors", "arguments"},
-    "layers": {"contract", "errors", "shapes", "numerics", "layers"},
+    "layers": {"arguments", "contract", "errors", "shapes", "numerics", "layers"},
     "losses": {"contract", "errors", "shapes", "numerics", "layers"},
     "cases": {"contract", "draws", "hookspecs", "spec", "layers", "losses"},
-    "conformance": {"contract", "errors", "layers", "losses", "registry", "shapes", "spec"},
+    "conformance": {"contract", "errors", "layers", "losses", "network", "registry", "shapes", "spec"},
     "testing": {"testing"},
     "cli": {"errors", "registry"},
     "notation": {"contract", "errors", "registry"},
-    "trace": {"contract", "draws", "errors", "layers", "losses", "network", "notation", "numerics"},
+    "trace": {"contract", "draws", "errors", "layers", "losses", "notation", "numerics"},
     "oracle": {"contract", "errors", "shapes"},
 }
 
