@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,7 +94,7 @@ def gradient(net: Layer[Any], loss: Layer[Any], state: Mapping[str, Array], x: A
 
 def evaluation(net: Layer[Any]) -> Layer[Any]:
     """The network as it is used once it has learned: every part that has two behaviours, at any depth, with training=False."""
-    made: Any = type(net)
+    made: Callable[..., Layer[Any]] = type(net)
     if uses := getattr(net, "uses", ()):  # a Graph
         said = [f"{', '.join(u.outputs)} = {evaluation(u.layer)!r}({', '.join(u.inputs)})" for u in uses]
         return made("; ".join(said)) if any(evaluation(u.layer) != u.layer for u in uses) else net

@@ -72,7 +72,7 @@ ALLOWED = {
     "layers": {"arguments", "contract", "errors", "shapes", "numerics", "layers"},
     "losses": {"contract", "errors", "shapes", "numerics", "layers"},
     "cases": {"contract", "draws", "hookspecs", "spec", "layers", "losses"},
-    "conformance": {"contract", "errors", "layers", "losses", "network", "registry", "shapes", "spec"},
+    "conformance": {"contract", "draws", "errors", "layers", "losses", "network", "registry", "shapes", "spec"},
     "testing": {"testing"},
     "cli": {"errors", "registry"},
     "notation": {"contract", "errors", "registry"},
