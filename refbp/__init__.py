@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 # neither NumPy, nor torch, nor a plugin.
 _HOME = {
     **dict.fromkeys(("Layer", "Forward", "Grads", "Step", "State"), "refbp.contract"),
-    **dict.fromkeys(("Spec", "Case", "Convention", "Waiver", "Exempt"), "refbp.spec"),
+    **dict.fromkeys(("Spec", "Case", "Convention", "Waiver", "Exempt", "Mistake"), "refbp.spec"),
     **dict.fromkeys(
         ("normal", "uniform", "signed", "probabilities", "integers", "labels", "mask", "exactly", "constant", "special"),
         "refbp.draws",
@@ -81,4 +81,4 @@ if TYPE_CHECKING:
     from refbp.losses import *  # noqa: F403
     from refbp.network import from_theta, grad_vector, gradient, per_sample_gradients, theta, total_loss
     from refbp.registry import get
-    from refbp.spec import Case, Convention, Exempt, Spec, Waiver
+    from refbp.spec import Case, Convention, Exempt, Mistake, Spec, Waiver

@@ -53,8 +53,16 @@ def construct(node: ast.expr, text: str) -> Layer[Any]:
 
 
 def known(name: str) -> type[Layer[Any]]:
-    """The registered class of that name; an UnknownNameError names the nearest one."""
-    return registry.current().get(name).spec.layer
+    """The class of that name, built in or registered; an UnknownNameError names the nearest one."""
+    return _built_in(name) or registry.current().get(name).spec.layer
+
+
+def _built_in(name: str) -> type[Layer[Any]] | None:
+    """A layer or loss of refbp's own: it needs no plugin loaded, and may be asked for while they are."""
+    from refbp import layers, losses
+
+    home = next((m for m in (layers, losses) if name in m.__all__), None)
+    return None if home is None else getattr(home, name)
 
 
 def is_loss(layer: Layer[Any]) -> bool:
@@ -87,6 +95,15 @@ def _argument(node: ast.expr, owner: str, name: str | None = None) -> Any:
     raise ArgumentError(f"{shown} is not a literal; wanted a number, a quoted word, a tuple, or a layer.")
 
 
+def literal(text: str) -> Any:
+    """Numbers, words, lists of them as Python writes them, ``inf`` and ``nan`` among them; ArgumentError for anything else."""
+    node = expression(text)
+    try:
+        return ast.literal_eval(_Infinite().visit(node))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise ArgumentError(f"{_short(text)} is no literal; wanted numbers, such as [[1, -1], [0, 2]].") from None
+
+
 class _Infinite(ast.NodeTransformer):
     """``inf`` and ``-inf``, as they stand in a repr: a constant that literal_eval takes."""
 
@@ -97,7 +114,7 @@ class _Infinite(ast.NodeTransformer):
 def _names_a_layer(node: ast.expr) -> bool:
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name)
-    return isinstance(node, ast.Name) and node.id in registry.current().entries
+    return isinstance(node, ast.Name) and (_built_in(node.id) is not None or node.id in registry.current().entries)
 
 
 def split(text: str, at: str = "") -> Iterator[str]:

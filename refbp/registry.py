@@ -222,11 +222,15 @@ def discover(plugins_dirs: Iterable[str | Path] = (), strict: bool | None = None
     registry = Registry()
     blocked = {name.strip() for name in os.environ.get("REFBP_BLOCK", "").split(",") if name.strip()}
     strict = os.environ.get("REFBP_STRICT", "") not in ("", "0") if strict is None else strict
-    for name, version, origin, module, source in _candidates(plugins_dirs):
-        if name not in blocked:
-            plugin = registry.load(name, version, origin, module, source)
-            if strict and plugin.error is not None:
-                raise PluginError(f"plugin {name} ({origin}) failed: {plugin.error}.")
+    _loading.append(registry)
+    try:
+        for name, version, origin, module, source in _candidates(plugins_dirs):
+            if name not in blocked:
+                plugin = registry.load(name, version, origin, module, source)
+                if strict and plugin.error is not None:
+                    raise PluginError(f"plugin {name} ({origin}) failed: {plugin.error}.")
+    finally:
+        _loading.remove(registry)
     return registry
 
 
@@ -287,11 +291,14 @@ def _file_importer(path: Path) -> Callable[[], ModuleType]:
 
 
 _current: Registry | None = None
+_loading: list[Registry] = []
 
 
 def current() -> Registry:
-    """The process's registry, discovered on first use."""
+    """The process's registry, discovered on first use; while it is being discovered, what there is of it."""
     global _current  # noqa: PLW0603  # one registry per process, discovered when first asked for
+    if _loading:  # a plugin looks a layer up by name: to discover again would not end
+        return _loading[-1]
     if _current is None:
         _current = discover()
     return _current

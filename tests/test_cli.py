@@ -173,7 +173,7 @@ def test_show_gives_formula_derivation_fields_shapes_state_twin_and_source():
     text = refbp("show", "Linear").stdout
     for part in (
         *("y = x Wᵀ + b", "derivation", "in_features: int", "bias: bool = True", "(*, in_features)"),
-        *("weight  (5, 3)", "torch.nn.Linear", "def forward", "def backward", "np.dot(dy, W)"),
+        *("weight  (5, 3)", "torch.nn.Linear", "def forward", "def backward", "np.dot(rows_dy.T, rows_x)"),
     ):
         assert part in text
     data = json.loads(refbp("show", "BatchNorm1d", "--json").stdout)

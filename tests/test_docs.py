@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,15 +35,17 @@ def test_the_readmes_python_runs_from_top_to_bottom():
         exec(block, scope)
     assert scope["grads"].params["weight"].shape == (2, 3)
     assert scope["memory"]
+    scope["test_networks_are_torchs"]()
 
 
 def test_the_readmes_commands_run_in_order(tmp_path):
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
     ran = 0
     for command in _commands(README):
         if INSTALLS.search(command) or command == "refbp verify":
             continue  # the environment that runs this test is installed so; verifying everything is tests/test_conformance.py
         run = subprocess.run(
-            [sys.executable, "-m", *command.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-m", *shlex.split(command)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
         ran += 1
@@ -55,7 +58,7 @@ def test_the_plugins_readmes_commands_run_in_order(tmp_path):
     assert len(commands) >= 4
     for command in commands:
         run = subprocess.run(
-            [sys.executable, "-m", *command.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-m", *shlex.split(command)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
 

@@ -72,12 +72,13 @@ ALLOWED = {
     "layers": {"arguments", "contract", "errors", "shapes", "numerics", "layers"},
     "losses": {"contract", "errors", "shapes", "numerics", "layers"},
     "cases": {"contract", "draws", "hookspecs", "spec", "layers", "losses"},
-    "conformance": {"contract", "draws", "errors", "layers", "losses", "network", "registry", "shapes", "spec"},
+    "conformance": {"contract", "draws", "errors", "layers", "losses", "network", "oracle", "registry", "shapes", "spec"},
     "testing": {"testing"},
     "cli": {"errors", "registry"},
     "notation": {"contract", "errors", "registry"},
+    "training": {"contract", "errors", "layers", "network", "optim", "shapes"},
     "trace": {"contract", "draws", "errors", "layers", "losses", "notation", "numerics"},
-    "oracle": {"contract", "errors", "shapes"},
+    "oracle": {"contract", "errors", "numerics", "shapes", "spec"},
 }
 
 

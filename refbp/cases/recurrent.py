@@ -38,7 +38,8 @@ def _noise(layer: Any, probe: Any, x: Any, *states: Any) -> tuple[Any, ...]:
     if layer.dropout == 0 or layer.num_layers == 1:
         return ()
     missing = [None] * (len(layer.states) - len(states))
-    length, batch = (x.shape[1], x.shape[0]) if layer.batch_first else x.shape[:2]
+    time_first = x.shape[:2] if x.ndim == 3 else (len(x), 1)
+    length, batch = time_first[::-1] if layer.batch_first and x.ndim == 3 else time_first
     features, between = layer.directions * layer.out_size, layer.num_layers - 1
     if (lengths := probe.options.get("lengths")) is None:
         return (*missing, np.stack(probe.dropout(*[(length, batch, features)] * between, p=layer.dropout)))
@@ -73,6 +74,7 @@ def _layers(cls: Any) -> Iterator[Case]:
         id="stacked-bidirectional-no-bias",
     )
     yield Case(cls(3, 5, num_layers=3, dropout=0.3), normal(7, 2, 3), id="dropout")
+    yield Case(cls(3, 5, num_layers=2, dropout=0.3), normal(7, 3), id="dropout-unbatched")
     yield Case(
         cls(3, 5, num_layers=2, dropout=0.7, bidirectional=True, batch_first=True),
         normal(2, 7, 3),

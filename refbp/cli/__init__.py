@@ -24,6 +24,9 @@ COMMANDS = {
     "ledger": ("ledger", "Show the conventions at kinks and the places where torch is wrong."),
     "mutate": ("mutate", "Score a layer's proof: break its source, and see what notices."),
     "bench": ("bench", "Time twelve workloads against torch, in one run."),
+    "trace": ("trace", "Show backpropagation through one network, number by number."),
+    "train": ("train", "Learn a data set by gradient descent."),
+    "fuzz": ("fuzz", "Run random networks against torch, and shrink what fails."),
     "new": ("new", "Write a plugin file that passes conformance from the start."),
 }
 

@@ -64,6 +64,8 @@ def write_file(path: str | Path, content: str | bytes) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise click.UsageError(f"the folder {path.parent} does not exist: make it, or write to another.")
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder: give the name of a file in it.")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

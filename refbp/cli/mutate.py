@@ -7,8 +7,9 @@ from contextlib import ExitStack
 
 import click
 
-from refbp.cli._common import load, plugins_option, progress_bar, write_file
+from refbp.cli._common import columns, load, plugins_option, progress_bar, write_file
 from refbp.errors import UnknownNameError
+from refbp.registry import Entry
 
 
 @click.command("mutate", short_help="Score a layer's proof: break its source, and see what notices.")
@@ -22,6 +23,7 @@ from refbp.errors import UnknownNameError
     "--fail-under", type=click.FloatRange(0, 100), default=None, metavar="PERCENT", help="Exit with 1 below this score."
 )
 @click.option("--equivalent", is_flag=True, help="List the equivalent mutants too.")
+@click.option("--compare", is_flag=True, help="Hold other ways to check a gradient against the same mutants: score and time.")
 def mutate_command(
     names: tuple[str, ...],
     plugins_dirs: tuple[str, ...],
@@ -31,10 +33,12 @@ def mutate_command(
     json_file: str | None,
     fail_under: float | None,
     equivalent: bool,
+    compare: bool,
 ) -> int:
     """Rewrite the source of the named layers and losses, or of all, one mistake at a time: drop a term, flip a sign, sum for
     mean, shift a slice, … Run the checks against each mutant, and print the score, which check noticed how many, and
-    each survivor with its line.
+    each survivor with its line. With --compare, print instead how many of the mutants whose forward is right, and whose
+    gradients are not, are noticed by these checks, by torch.autograd.gradcheck, and by other ways, and in what time.
 
     Exit code: 0, or 1 below --fail-under (over all layers), or where a layer is wrong as it stands.
     """
@@ -45,6 +49,10 @@ def mutate_command(
     from refbp.conformance import mutate, parallel
     from refbp.conformance.trial import SEED
 
+    if compare and (fail_under is not None or equivalent):
+        raise click.UsageError("--compare prints another table than the score: leave --fail-under and --equivalent out.")
+    if compare:
+        return _compare(entries, SEED if seed is None else seed, jobs, json_file, plugins_dirs)
     count = parallel.jobs_for(jobs, 60 * (len(entries) - 1))
     scores: dict[str, mutate.Score] = {}
     with ExitStack() as stack:
@@ -67,6 +75,34 @@ def mutate_command(
     wrong = any(s.problem for s in ordered)
     low = fail_under is not None and (total.percent is None or total.percent < fail_under)
     return 1 if wrong or low else 0
+
+
+def _compare(entries: list[Entry], seed: int, jobs: int | None, json_file: str | None, plugins_dirs: tuple[str, ...]) -> int:
+    """The same mutants under other ways to check a gradient; 1 where there is nothing to compare."""
+    from refbp.conformance import parallel, rivals
+
+    found: dict[str, rivals.Comparison] = {}
+    with ExitStack() as stack:
+        advance = progress_bar(stack, len(entries))
+        for entry, one in parallel.each(entries, rivals.compare, (seed,), jobs or 1, plugins_dirs):
+            if one is not None:
+                found[entry.name] = one
+            advance(entry.name)
+    ordered = [found[e.name] for e in entries if e.name in found]
+    total = rivals.total(ordered)
+    if json_file:
+        data = {"total": total.data(), "layers": [c.data() for c in ordered]}
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
+    if json_file != "-":
+        click.echo(f"{total.wrong} wrong gradients of {', '.join(c.name for c in ordered)}, on {total.cases} cases\n")
+        rows = [("way", "noticed", "score", "false alarms", "seconds")]
+        for name, way in total.found.items():
+            score = f"{100 * way.noticed / total.wrong:.1f} %" if total.wrong else "–"
+            rows.append((name, str(way.noticed), score, str(way.false_alarms), f"{way.seconds:.1f}".rjust(7)))
+        columns(rows, right=(1, 2, 3))
+        click.echo("\nA false alarm is a case on which a way objects to the right layer; it is then not given that case.")
+    return 0 if total.wrong else 1
 
 
 def _print(score: object, room: int, equivalent: bool, survivors: bool = True) -> None:

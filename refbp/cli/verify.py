@@ -24,6 +24,7 @@ from refbp.registry import Registry
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many processes.  [default: one per core, when worth it]")
 @click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; '-' prints it instead of the table.")
 @click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML.")
+@click.option("--script", "script_file", metavar="FILE", help="Write a NumPy script that repeats the first wrong gradient.")
 @click.option("--not-tested", is_flag=True, help="List what was not tested, and why.")
 def verify_command(
     names: tuple[str, ...],
@@ -35,6 +36,7 @@ def verify_command(
     jobs: int | None,
     json_file: str | None,
     junit_file: str | None,
+    script_file: str | None,
     not_tested: bool,
 ) -> int:
     """Run every check on every case of the named layers and losses, or of all, against torch and against the numerical
@@ -48,8 +50,9 @@ def verify_command(
         raise UnknownNameError(f"nothing is selected: plugin {only_plugin} provides none of {', '.join(names)}.")
 
     from refbp.conformance import parallel, report
+    from refbp.conformance.explain import verify_and_explain
     from refbp.conformance.trial import SEED
-    from refbp.conformance.verify import check_selection, died, verify
+    from refbp.conformance.verify import check_selection, died
 
     check_selection([e.spec for e in entries], cases, checks)
     seed = SEED if seed is None else seed
@@ -62,8 +65,8 @@ def verify_command(
     finished: dict[str, report.Summary] = {}
     with ExitStack() as stack:
         advance = progress_bar(stack, len(entries))
-        for entry, results in parallel.each(entries, verify, (seed, cases, checks), count, plugins_dirs):
-            finished[entry.name] = report.summary(entry, died(entry, seed) if results is None else results)
+        for entry, found in parallel.each(entries, verify_and_explain, (seed, cases, checks), count, plugins_dirs):
+            finished[entry.name] = report.summary(entry, *(found or (died(entry, seed), None)))
             advance(entry.name)
     summaries = [finished[e.name] for e in entries if finished[e.name].results]
     failures = [] if names else [p for p in registry.failures if only_plugin in (None, p.name)]
@@ -81,8 +84,19 @@ def verify_command(
         click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
     if junit_file:
         write_file(junit_file, report.junit(summaries, [(p.name, p.error or "") for p in failures]))
+    if script_file:
+        _write_script(script_file, summaries)
     _note_failures(registry, names)
     return 1 if failures or any(s.wrong for s in summaries) or not any(s.checks for s in summaries) else 0
+
+
+def _write_script(path: str, summaries: list[Any]) -> None:
+    """The script of the first wrong gradient that could be made small; where there is none, that is said."""
+    made = next((s.explained.script for s in summaries if s.explained and s.explained.script), None)
+    if made is None:
+        click.echo(f"refbp: note: no script was written to {path}: there is no wrong gradient that one could repeat.", err=True)
+    else:
+        write_file(path, made)
 
 
 def _print(summaries: list[Any], failures: list[Any], seconds: float, not_tested: bool) -> None:
@@ -94,7 +108,7 @@ def _print(summaries: list[Any], failures: list[Any], seconds: float, not_tested
         click.echo(f"{plugin.name}  {plugin.origin}  {click.style('FAILED', fg='red')}  {plugin.error}")
     for summary in summaries:
         for result in summary.wrong[:5]:
-            click.echo("\n" + report.explanation(result))
+            click.echo("\n" + report.explanation(result, summary.explained))
         if len(summary.wrong) > 5:
             click.echo(f"\n{summary.name}: {len(summary.wrong) - 5} more wrong results (--json FILE has all)")
     if not_tested:

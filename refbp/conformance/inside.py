@@ -26,6 +26,7 @@ from refbp.conformance.outcome import Outcome, agree, broken
 from refbp.conformance.trial import Trial
 from refbp.contract import Layer, State
 from refbp.draws import Draw, special
+from refbp.layers.container import noise_of
 from refbp.spec import Case, Spec
 
 Array = NDArray[Any]
@@ -121,12 +122,13 @@ class Recording:
         for hook in self._hooks:
             hook.remove()
 
-    def noise(self) -> tuple[Array | None, ...]:
+    def noise(self) -> tuple[Array, ...]:
         """The noise of the whole network, in the order of its inputs."""
-        from refbp.layers.container import noise_of
-
-        counts = {path: len(noise_of(seen.layer)) for path, seen in self.seen.items()}
-        return tuple(a for path, seen in self.seen.items() if counts[path] for a in seen.noise()[-counts[path] :])
+        found: list[Array] = []
+        for seen in self.seen.values():
+            if count := len(noise_of(seen.layer)):
+                found += [np.asarray(a) for a in seen.noise()[-count:]]
+        return tuple(found)
 
     def gradients(self, loss: torch.Tensor) -> None:
         """Differentiate the loss by everything that was recorded; the graph is kept for whoever comes after."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -67,6 +68,7 @@ def pool(jobs: int, plugins_dirs: Sequence[str]) -> ProcessPoolExecutor:
 
 
 def _start(plugins_dirs: tuple[str, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; whoever waits for it says so
     registry.use(registry.discover(plugins_dirs, strict=False))
 
 

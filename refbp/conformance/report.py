@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from refbp.conformance.outcome import Verdict
 from refbp.conformance.verify import Result
 from refbp.registry import Entry
+
+if TYPE_CHECKING:
+    from refbp.conformance.explain import Explained
 
 DIGITS64 = ("outputs", "gradients", "witness")
 
@@ -24,6 +27,7 @@ class Summary:
     plugin: str
     source: str
     results: tuple[Result, ...]
+    explained: Explained | None = None  # why its first wrong gradient is wrong
 
     @property
     def tested(self) -> list[Result]:
@@ -121,12 +125,13 @@ class Summary:
             "exemptions": self.exemptions,
             "not_tested": [_data(r) for r in self.having(Verdict.NOT_TESTED)],
             "wrong": [_data(r) for r in self.wrong],
+            "explanation": self.explained.data() if self.explained else None,
         }
 
 
-def summary(entry: Entry, results: tuple[Result, ...]) -> Summary:
+def summary(entry: Entry, results: tuple[Result, ...], explained: Explained | None = None) -> Summary:
     """The summary of one layer's results."""
-    return Summary(entry.name, entry.kind, entry.plugin, entry.source, results)
+    return Summary(entry.name, entry.kind, entry.plugin, entry.source, results, explained)
 
 
 HEADING = ("layer", "from", "cases", "checks", "digits f64", "digits f32", "verdict")
@@ -170,14 +175,14 @@ def totals(summaries: Iterable[Summary]) -> dict[str, int]:
     }
 
 
-def explanation(result: Result) -> str:
-    """A wrong result in full: layer, case, check, what differs and by how much, and how to repeat it."""
+def explanation(result: Result, explained: Explained | None = None) -> str:
+    """A wrong result in full: layer, case, check, what differs and by how much, why, and how to repeat it."""
     assert result.outcome is not None
-    return (
-        f'{result.layer} · case "{result.case}" · check {result.check} · {result.outcome.verdict}\n'
-        f"  {result.outcome.message}\n"
-        f"  again: {result.command}"
-    )
+    lines = [result.outcome.message]
+    if explained and (explained.case, explained.check) == (result.case, result.check):
+        lines += explained.lines()
+    heading = f'{result.layer} · case "{result.case}" · check {result.check} · {result.outcome.verdict}'
+    return "\n  ".join([heading, *lines, f"again: {result.command}"])
 
 
 def junit(summaries: Iterable[Summary], failures: Iterable[tuple[str, str]]) -> str:
@@ -196,7 +201,9 @@ def junit(summaries: Iterable[Summary], failures: Iterable[tuple[str, str]]) -> 
         for r in s.tested:
             case = ElementTree.SubElement(suite, "testcase", classname=s.name, name=f"{r.case}-{r.check}")
             if r.outcome and r.outcome.wrong:
-                ElementTree.SubElement(case, "failure", message=str(r.outcome.verdict)).text = _printable(explanation(r))
+                ElementTree.SubElement(case, "failure", message=str(r.outcome.verdict)).text = _printable(
+                    explanation(r, s.explained)
+                )
             elif r.outcome and r.outcome.verdict is Verdict.NOT_TESTED:
                 ElementTree.SubElement(case, "skipped", message=r.outcome.message)
     broken = list(failures)

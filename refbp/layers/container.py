@@ -168,7 +168,8 @@ class Sequential(Layer[tuple[Step, ...]]):
                 raise type(error)(f"Sequential, part {name}: {error}") from error
             if isinstance(step.outputs, tuple):
                 raise ArgumentError(
-                    f"Sequential: part {name} ({layer!r}) has several outputs; wanted one, the next part's input."
+                    f"Sequential: part {name} ({layer!r}) has several outputs; wanted one, the next part's input:"
+                    f" Graph('y = {layer!r}(x); z = Identity(y)') returns the first."
                 )
             steps.append(step)
             updates |= prefixed(name, step.updates)

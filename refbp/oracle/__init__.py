@@ -1,1 +1,5 @@
-"""What is wrong with a gradient, in words."""
+"""What is wrong with a gradient, in words, and the smallest input that shows it.
+
+:mod:`.observation` is what is known of a case, :mod:`.diagnose` the explainer, :mod:`.clues` what it asks, :mod:`.families` the
+mathematics of each family of layers, :mod:`.shrink` the smallest failing input, :mod:`.written` how that is put in words.
+"""

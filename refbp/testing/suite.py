@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from refbp.conformance.explain import Explained
     from refbp.conformance.trial import Trial
+    from refbp.conformance.verify import Result
     from refbp.registry import Plugin, Registry
 
 __all__ = ["test_conformance", "test_the_plugin_loads", "test_there_is_something_to_test"]
@@ -21,6 +23,20 @@ def _trial(name: str, index: int, seed: int) -> Trial:
     from refbp.conformance.trial import Trial
 
     return Trial(registry.current().get(name).spec, index, seed)
+
+
+_EXPLAINED: set[str] = set()
+
+
+def _explained(result: Result) -> Explained | None:
+    """Why a gradient is wrong: said once for each layer, for it takes seconds."""
+    from refbp import registry
+    from refbp.conformance.explain import CHECKS, explained
+
+    if result.check not in CHECKS or result.layer in _EXPLAINED:
+        return None
+    _EXPLAINED.add(result.layer)
+    return explained(registry.current().get(result.layer), [result], result.seed)
 
 
 def test_conformance(refbp_item: tuple[str, int, str], refbp_seed: int) -> None:
@@ -37,7 +53,8 @@ def test_conformance(refbp_item: tuple[str, int, str], refbp_seed: int) -> None:
     if outcome.verdict is Verdict.NOT_TESTED:
         pytest.skip(f"not tested: {outcome.message}")
     if outcome.wrong:
-        pytest.fail(explanation(Result(name, trial.id, check, refbp_seed, outcome)), pytrace=False)
+        result = Result(name, trial.id, check, refbp_seed, outcome)
+        pytest.fail(explanation(result, _explained(result)), pytrace=False)
 
 
 def test_the_plugin_loads(refbp_plugin: Plugin) -> None:

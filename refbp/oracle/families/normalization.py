@@ -1,0 +1,211 @@
+"""Normalisation: dx = (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) / √(σ² + ε), dx̂ = γ dy, and what becomes of it without a term."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refbp.oracle.families._family import Family, Terms
+from refbp.oracle.observation import Array, Observation
+from refbp.spec import Mistake
+
+LAYERS = ("_BatchNorm", "_InstanceNorm", "GroupNorm", "LayerNorm", "RMSNorm")
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """x and dy seen so that each mean goes over ``axes``; γ broadcasts to them; ``learned`` are the axes that dγ sums over."""
+
+    x: Array
+    dy: Array
+    gamma: Array
+    axes: tuple[int, ...]
+    learned: tuple[int, ...]
+    mean: Array | None  # running statistics, or None where x's own are used
+    var: Array | None
+    eps: float
+    centred: bool
+
+    @property
+    def moving(self) -> bool:
+        """Whether μ and σ are those of x."""
+        return self.mean is None
+
+    def over(self, a: Array) -> Array:
+        """A mean over the axes."""
+        return np.asarray(a.mean(self.axes, keepdims=True))
+
+    @property
+    def c(self) -> Array:
+        """The difference x − μ."""
+        if self.mean is not None:
+            return self.x - self.mean
+        return self.x - self.over(self.x) if self.centred else self.x
+
+    @property
+    def variance(self) -> Array:
+        """σ², biased."""
+        return self.var if self.var is not None else self.over(self.c**2)
+
+    @property
+    def inv(self) -> Array:
+        """1 / √(σ² + ε)."""
+        return 1 / np.sqrt(self.variance + self.eps)
+
+    def terms(self, inv: Array | None = None, x_hat: Array | None = None, gamma: Any = None) -> dict[str, Array]:
+        """The terms of dx, for any 1/σ, x̂ and γ."""
+        inv = self.inv if inv is None else inv
+        x_hat = self.c * inv if x_hat is None else x_hat
+        d = self.dy * (self.gamma if gamma is None else gamma)
+        found = {"dx̂": d * inv}
+        if self.moving and self.centred:
+            found["mean(dx̂)"] = -self.over(d) * inv + 0 * d
+        if self.moving:
+            found["x̂ · mean(dx̂ · x̂)"] = -x_hat * self.over(d * x_hat) * inv
+        return found
+
+    def dx(self, **other: Any) -> Array:
+        """Their sum."""
+        return np.asarray(sum(self.terms(**other).values()))
+
+
+def _norm(o: Observation) -> _Norm:
+    layer: Any = o.layer
+    x, dy = o.x, o.dy
+    name = {cls.__name__ for cls in type(layer).__mro__}
+    gamma, eps = o.state.get("weight", np.ones(())), layer.eps
+    if name & {"LayerNorm", "RMSNorm"}:
+        last = tuple(range(-len(layer.shape), 0))
+        lead = tuple(range(x.ndim - len(layer.shape)))
+        return _Norm(x, dy, gamma, last, lead, None, None, layer.epsilon(x), "LayerNorm" in name)
+    if "_InstanceNorm" in name and x.ndim == layer.rank + 1:
+        x, dy = x[None], dy[None]
+    channels = gamma.reshape(-1, *[1] * (x.ndim - 2)) if gamma.ndim else gamma
+    learned = (0, *range(2, x.ndim))
+    if "GroupNorm" in name:
+        groups = layer.num_groups
+        cut = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+        gamma = channels.reshape(groups, -1, *[1] * (x.ndim - 2)) if gamma.ndim else gamma
+        axes = tuple(range(2, x.ndim + 1))
+        return _Norm(x.reshape(cut), dy.reshape(cut), gamma, axes, (0, *range(3, x.ndim + 1)), None, None, eps, True)
+    axes = learned if "_BatchNorm" in name else tuple(range(2, x.ndim))
+    mean = var = None
+    if not (layer.training or not layer.track_running_stats):
+        mean, var = (o.state[n].reshape(-1, *[1] * (x.ndim - 2)) for n in ("running_mean", "running_var"))
+    return _Norm(x, dy, channels, axes, learned, mean, var, eps, True)
+
+
+def _terms(o: Observation) -> Terms:
+    n = _norm(o)
+    return {"x": {label: t.reshape(o.x.shape) for label, t in n.terms().items()}} if n.moving else {}
+
+
+def _quantities(o: Observation) -> Mapping[str, Array]:
+    n = _norm(o)
+    found = {"γ": n.gamma + 0 * n.x, "√(σ² + ε)": 1 / n.inv + 0 * n.x, "x̂": n.c * n.inv, "x − μ": n.c}
+    return {label: a.reshape(o.x.shape) for label, a in found.items() if a.size == o.x.size}
+
+
+def _dx(words: str, make: Callable[[_Norm], Any]) -> Mistake:
+    def gradients(o: Observation) -> Mapping[str, Array]:
+        dx = make(_norm(o))
+        return {} if dx is None else {"x": np.asarray(dx).reshape(o.x.shape)}
+
+    return Mistake(words, gradients)
+
+
+def _dgamma(words: str, make: Callable[[_Norm], Any]) -> Mistake:
+    """Σ dy · (something in place of x̂)."""
+
+    def gradients(o: Observation) -> Mapping[str, Array]:
+        n = _norm(o)
+        if "weight" not in o.state:
+            return {}
+        return {"weight": (n.dy * make(n)).sum(n.learned).reshape(o.state["weight"].shape)}
+
+    return Mistake(words, gradients)
+
+
+def _all(words: str, inv: Callable[[_Norm], Any]) -> Mistake:
+    """Another 1/σ, in dx and in dγ alike."""
+
+    def gradients(o: Observation) -> Mapping[str, Array]:
+        n = _norm(o)
+        held = inv(n)
+        found = {"x": n.dx(inv=held).reshape(o.x.shape)}
+        if "weight" in o.state:
+            found["weight"] = (n.dy * n.c * held).sum(n.learned).reshape(o.state["weight"].shape)
+        return found
+
+    return Mistake(words, gradients)
+
+
+def _unbiased(n: _Norm) -> Any:
+    m = math.prod(n.x.shape[a] for a in n.axes)
+    return 1 / np.sqrt(n.variance * m / (m - 1) + n.eps)
+
+
+def _right_x_hat(words: str, inv: Callable[[_Norm], Any]) -> Mistake:
+    """Another 1/σ outside, and the right x̂."""
+    return _dx(words, lambda n: n.dx(inv=inv(n), x_hat=n.c * n.inv))
+
+
+OUTSIDE, MISSING, UNBIASED = (
+    "ε is added outside the root: √(σ²) + ε in place of √(σ² + ε)",
+    "ε is missing: √(σ²) in place of √(σ² + ε)",
+    "σ² is the unbiased variance, divided by m − 1, where forward divides by m",
+)
+EPS = tuple(
+    make(words, inv)
+    for words, inv in (
+        (OUTSIDE, lambda n: 1 / (np.sqrt(n.variance) + n.eps)),
+        (MISSING, lambda n: 1 / np.sqrt(np.maximum(n.variance, 1e-300))),
+        (UNBIASED, _unbiased),
+    )
+    for make in (_all, _right_x_hat)
+)
+
+
+def _over_axis(axes: tuple[int, ...]) -> Mistake:
+    def dx(n: _Norm) -> Any:
+        if not n.moving or n.axes == axes or any(not -n.x.ndim <= a < n.x.ndim for a in axes):
+            return None
+        x_hat, d = n.c * n.inv, n.dy * n.gamma
+        return (d - d.mean(axes, keepdims=True) - x_hat * (d * x_hat).mean(axes, keepdims=True)) * n.inv
+
+    which = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
+    return _dx(f"the means are taken over {which}, not over the axes that share a μ and a σ", dx)
+
+
+def _evaluated(n: _Norm) -> Any:
+    """In evaluation the formula of training."""
+    if n.moving:
+        return None
+    x_hat, d = n.c * n.inv, n.dy * n.gamma
+    return (d - n.over(d) - x_hat * n.over(d * x_hat)) * n.inv
+
+
+FAMILIES = (
+    Family(
+        LAYERS,
+        _terms,
+        _quantities,
+        (
+            *EPS,
+            _dx("the factor γ is missing: the formula holds for dx̂ = γ dy, not for dy", lambda n: n.dx(gamma=1)),
+            _dx("the factor γ is there twice", lambda n: n.dx(gamma=n.gamma**2)),
+            _dx("the division by √(σ² + ε) is missing", lambda n: n.dx() / n.inv),
+            _dx("y stands where x̂ is meant", lambda n: n.dx(x_hat=n.gamma * n.c * n.inv)),
+            _dx("x − μ stands where x̂ is meant: it is not divided by √(σ² + ε)", lambda n: n.dx(x_hat=n.c)),
+            _dx("μ and σ are taken as functions of x, though with training=False they are constants", _evaluated),
+            *(_over_axis(axes) for axes in ((0,), (1,), (-1,), (2,), (0, 1), (1, 2), (2, 3), (1, 2, 3), (0, 2, 3))),
+            _dgamma("x stands where x̂ is meant: Σ dy · x in place of Σ dy · x̂", lambda n: n.x),
+            _dgamma("x − μ stands where x̂ is meant: it is not divided by √(σ² + ε)", lambda n: n.c),
+            _dgamma("y stands where x̂ is meant: Σ dy · y in place of Σ dy · x̂", lambda n: n.gamma * n.c * n.inv),
+        ),
+    ),
+)

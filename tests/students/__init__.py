@@ -1,0 +1,1 @@
+"""Gradients as students write them, right and wrong, each with the words that the right explanation must contain."""
