@@ -206,7 +206,11 @@ def _settle(room: Room, uid: int | None, made: Launch) -> tuple[str, str]:
     site = room.base / "site"
     for name, place in targets.items():
         (site / name).unlink(missing_ok=True)
-        (site / name).symlink_to(place)
+        if os.path.isfile(place):  # a module of one file: its folder may be closed to whom the worker becomes
+            shutil.copyfile(place, site / name)
+            os.chmod(site / name, 0o644)
+        else:
+            (site / name).symlink_to(place)
     return base, python
 
 
