@@ -135,6 +135,8 @@ def count(tree: Any) -> int:
             return count(a) + count(b)
         case Square(a) | Minus(a) | Fn(_, a):
             return count(a)
+        case Num():
+            return 0
     return 1
 
 
@@ -153,9 +155,19 @@ def value(tree: Any) -> float:
             return value(a) ** 2
         case Minus(a):
             return -value(a)
+        case Fn("log" | "exp" as name, a, x) if math.isnan(x):
+            return _applied(name, value(a))
         case Words():
             return math.nan
     return float(tree.value)
+
+
+def _applied(name: str, x: float) -> float:
+    """Its number; NaN where there is none."""
+    try:
+        return math.log(x) if name == "log" else math.exp(x)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 # Numbers and letters --------------------------------------------------------------------------------------------------
@@ -241,7 +253,7 @@ def _bracketed(tree: Any, inner: Callable[[Any], str], numbers: bool, negative: 
     """In brackets where a sum is multiplied, or where a minus sign would meet another sign."""
     written = inner(tree)
     needs = sums and isinstance(tree, Sum | Difference)
-    if needs or (negative and written.startswith("−") and (numbers or isinstance(tree, Num))):
+    if needs or (negative and written.startswith("−") and (numbers or isinstance(tree, Num | Minus))):
         return f"({written})"
     return written
 
@@ -258,7 +270,7 @@ def mathml(tree: Any, numbers: bool = False, digits: int = DIGITS) -> str:
     def fenced(t: Any, negative: bool = True, sums: bool = True) -> str:
         plain = text(t, numbers, digits)
         needs = sums and isinstance(t, Sum | Difference)
-        if needs or (negative and plain.startswith("−") and (numbers or isinstance(t, Num))):
+        if needs or (negative and plain.startswith("−") and (numbers or isinstance(t, Num | Minus))):
             return f"<mrow><mo>(</mo>{inner(t)}<mo>)</mo></mrow>"
         return inner(t)
 

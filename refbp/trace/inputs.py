@@ -112,7 +112,13 @@ def _drawn(what: str, text: str, rng: np.random.Generator) -> Array:
     except RefbpError:
         raise
     except Exception as error:  # a wrong argument, a shape that is none
-        raise ArgumentError(f"{what}: {text!r} cannot be drawn ({error}); wanted {name}(3, 2), say.") from None
+        raise ArgumentError(f"{what}: {text!r} cannot be drawn ({error}); wanted {_example_of(name)}, say.") from None
+
+
+def _example_of(draw: str) -> str:
+    """A call of a draw that works."""
+    needed = {"integers": "integers(3, 2, high=5)", "labels": "labels(3, classes=2)", "constant": "constant(0.5, 3, 2)"}
+    return needed.get(draw, f"{draw}(3, 2)")
 
 
 def state(network: Sequential, loss: Layer[Any] | None, given: Any, seed: int) -> State:

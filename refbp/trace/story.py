@@ -123,6 +123,14 @@ class _Teller:
             mine = self.lines.gradient(name, expanded, rule)
             if name == z and active and (last or linear):
                 said.append(self._case(z, group[1], last))
+            elif last and active is None and name == z and self.program.uses(z) and isinstance(group[0].layer, Linear):
+                said.append(
+                    (
+                        "Case 1, without an activation: ",
+                        Slope(self.f.cost, self.f.whole(z)),
+                        " is the loss's slope alone.",
+                    )
+                )
             if expanded and isinstance(mine[0], Line) and all(isinstance(line, Line) for line in lines):
                 lines = []  # ∂C/∂a stands, written out, in the line of ∂C/∂z
             lines += mine
