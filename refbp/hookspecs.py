@@ -12,10 +12,14 @@ A complete plugin::
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pluggy
 
 from refbp.spec import Spec
+
+if TYPE_CHECKING:
+    from refbp.oracle.exercise import Course
 
 PROJECT = "refbp"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -30,3 +34,8 @@ def refbp_layers() -> Iterable[Spec]:  # type: ignore[empty-body]  # a specifica
 @hookspec
 def refbp_losses() -> Iterable[Spec]:  # type: ignore[empty-body]
     """Yield one :class:`~refbp.spec.Spec` per loss: a layer whose last input is the target."""
+
+
+@hookspec
+def refbp_exercises() -> Iterable[Course]:  # type: ignore[empty-body]
+    """Yield one :class:`~refbp.oracle.exercise.Course` per course: what its students write, and how that is called."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -30,7 +30,11 @@ from refbp.contract import Layer
 from refbp.errors import PluginError, UnknownNameError, did_you_mean, listed
 from refbp.spec import Case, Spec
 
+if TYPE_CHECKING:
+    from refbp.oracle.exercise import Course
+
 HOOKS = {"refbp_layers": "layer", "refbp_losses": "loss"}
+EXERCISES = "refbp_exercises"  # asked only when somebody checks a submission: courses take a while to set up
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Registry:
     def __init__(self) -> None:
         self.plugins: list[Plugin] = []
         self.entries: dict[str, Entry] = {}
+        self._teaching: list[tuple[str, ModuleType]] = []
+        self._courses: dict[str, Course] | None = None
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
@@ -105,6 +111,13 @@ class Registry:
             if why := absent.explanation(name):
                 raise UnknownNameError(f"{why}.") from None
             raise UnknownNameError(unknown("layer or loss", name, list(self.entries))) from None
+
+    @property
+    def courses(self) -> dict[str, Course]:
+        """The courses by name, asked for on first use; a plugin whose exercises contradict themselves raises PluginError."""
+        if self._courses is None:
+            self._courses = _taught(self._teaching)
+        return self._courses
 
     def select(self, names: Iterable[str] = (), only_plugin: str | None = None) -> list[Entry]:
         """The entries of these names, or all of them; an unknown name or plugin is an error."""
@@ -145,14 +158,16 @@ class Registry:
 
     def _asked(self, name: str, module: ModuleType) -> list[tuple[str, Any]]:
         """Everything the plugin's hooks yield, with generators exhausted here, where it is guarded."""
-        if forgotten := [h for h in HOOKS if hasattr(module, h) and not hasattr(getattr(module, h), "refbp_impl")]:
+        if forgotten := [
+            h for h in (*HOOKS, EXERCISES) if hasattr(module, h) and not hasattr(getattr(module, h), "refbp_impl")
+        ]:
             raise PluginError(f"{listed(forgotten)} is not marked: write @hookimpl (from refbp import hookimpl) above it")
         self._manager.register(module, name)
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError:
-            marked = [n for n, v in vars(module).items() if hasattr(v, "refbp_impl") and n not in HOOKS]
-            raise PluginError(f"unknown hook {marked[0]}{did_you_mean(marked[0], list(HOOKS))}") from None
+            marked = [n for n, v in vars(module).items() if hasattr(v, "refbp_impl") and n not in (*HOOKS, EXERCISES)]
+            raise PluginError(f"unknown hook {marked[0]}{did_you_mean(marked[0], [*HOOKS, EXERCISES])}") from None
         others = [p for p in self._manager.get_plugins() if p is not module]
         given = []
         for hook, kind in HOOKS.items():
@@ -160,8 +175,12 @@ class Registry:
                 if isinstance(answer, Spec) or not isinstance(answer, Iterable):
                     raise PluginError(f"{hook} returned {type(answer).__name__}; wanted an iterable of Spec: yield each")
                 given += [(kind, spec) for spec in answer]
-        if not given:
-            raise PluginError("it contributes nothing: write a function refbp_layers or refbp_losses that yields Specs")
+        if hasattr(module, EXERCISES):
+            self._teaching.append((name, module))
+        elif not given:
+            raise PluginError(
+                "it contributes nothing: write refbp_layers or refbp_losses that yields Specs, or refbp_exercises"
+            )
         return given
 
     def _accepted(self, plugin: Plugin, given: list[tuple[str, Any]], source: str) -> tuple[Entry, ...]:
@@ -176,6 +195,23 @@ class Registry:
                 )
             entries[entry.name] = entry
         return tuple(entries.values())
+
+
+def _taught(plugins: Iterable[tuple[str, ModuleType]]) -> dict[str, Course]:
+    from refbp import courses
+    from refbp.oracle.exercise import Course
+
+    found: dict[str, Course] = {}
+    built_in = [(f"refbp.courses.{m.name}", None) for m in pkgutil.iter_modules(courses.__path__) if not m.name.startswith("_")]
+    for name, given in [*built_in, *plugins]:
+        module = importlib.import_module(name) if given is None else given
+        for course in getattr(module, EXERCISES)():
+            if not isinstance(course, Course):
+                raise PluginError(f"plugin {name}: {EXERCISES} yields {course!r:.60}; wanted a Course")
+            if course.name in found:
+                raise PluginError(f"plugin {name}: there is a course called {course.name} already: give it another name")
+            found[course.name] = course
+    return found
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:

@@ -42,7 +42,7 @@ BROKEN = {
         "def refbp_layers():\n    return []",
         "refbp_layers is not marked: write @hookimpl (from refbp import hookimpl) above it",
     ),
-    "contributes_nothing": ("x = 1", "it contributes nothing: write a function refbp_layers or refbp_losses that yields Specs"),
+    "contributes_nothing": ("x = 1", "it contributes nothing: write refbp_layers or refbp_losses that yields Specs, or refbp_exercises"),
     "raises_in_hook": (
         "from refbp import hookimpl\n@hookimpl\ndef refbp_layers():\n    yield from []\n    raise RuntimeError('half way')",
         "RuntimeError: half way (raises_in_hook.py:5)",

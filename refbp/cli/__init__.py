@@ -18,6 +18,7 @@ from refbp import __version__
 # Command: (module under refbp.cli, what --help says of it)
 COMMANDS = {
     "verify": ("verify", "Prove the registered layers and losses against torch."),
+    "check": ("check", "Check somebody's backprop, and say what is wrong with it."),
     "list": ("catalogue", "List the registered layers and losses."),
     "show": ("catalogue", "Show one layer: formula, derivation, fields, shapes, state, twin, source."),
     "plugins": ("catalogue", "Show every plugin: what it provides, or why it failed."),

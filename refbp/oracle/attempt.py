@@ -1,0 +1,429 @@
+"""One case of an exercise: drawn, put to somebody's functions, answered by the reference, and the two compared.
+
+The reference, the inputs and the comparison stay on this side; a submission is given copies and gives back plain data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refbp.contract import Grads, Layer, State, Step
+from refbp.oracle import layout
+from refbp.oracle.callers import Caller, Outcome
+from refbp.oracle.calls import CallFailed, Scene
+from refbp.oracle.exercise import Exercise
+from refbp.oracle.observation import Observation, Upstream, differs
+from refbp.spec import Case
+
+Array = NDArray[Any]
+SINGLE = 1e-4  # relative to the largest element: what float32 results are held to
+STAND_IN = "the reference"
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A case with its numbers: what the reference is given, and its upstream gradients."""
+
+    exercise: Exercise
+    tier: str
+    id: str
+    layer: Layer[Any]
+    state: Mapping[str, Array]
+    inputs: tuple[Any, ...]
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    upstream: tuple[Any, ...] | None = None
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """The reference's inputs and state by names that Python can read: "0.weight" is _0_weight."""
+        inputs = dict(zip(self.layer.inputs(), self.inputs, strict=False))
+        return {readable(n): a for n, a in {**inputs, **self.state}.items() if a is not None}
+
+    @cached_property
+    def names(self) -> dict[str, Any]:
+        """The reference's arguments and sizes, the batch N, and the forward's options."""
+        found: dict[str, Any] = {**self.exercise.values, **self.layer.arguments(), **self.layer.sizes, **self.options}
+        first = next((a for a in self.inputs if a is not None), None)
+        if first is not None and np.ndim(first) and "N" not in found:
+            found["N"] = np.shape(first)[0]
+        return found
+
+
+def readable(name: str) -> str:
+    """A state's name as a Python name."""
+    plain = re.sub(r"\W", "_", name)
+    return f"_{plain}" if plain[:1].isdigit() else plain
+
+
+def draw(exercise: Exercise, tier: str, index: int, seed: int) -> Problem:
+    """A case's numbers: no two runs have the same, unless they are given the same seed."""
+    case: Case = exercise.tiers[tier][index]
+    rng = np.random.default_rng([seed, list(exercise.tiers).index(tier), index])
+    inputs = tuple(None if d is None else np.asarray(d(rng)) for d in case.draws)
+    state = _state(case, exercise, rng)
+    if tier == "dtype":
+        inputs = tuple(_single(a) for a in inputs)
+        state = State({n: _single(a) for n, a in state.items()}, state.buffers)
+    title = case.id or repr(case.layer)
+    shapes = ", ".join("×".join(map(str, np.shape(a))) or "scalar" for a in inputs if a is not None)
+    return Problem(exercise, tier, f"{title} on {shapes}", case.layer, state, inputs, int(rng.integers(2**31)), case.options)
+
+
+def _single(a: Any) -> Any:
+    return a.astype(np.float32) if a is not None and a.dtype.kind == "f" else a
+
+
+def _state(case: Case, exercise: Exercise, rng: np.random.Generator) -> State:
+    """A state in which nothing is 0 or 1 by default: γ = 1 and β = 0 hide mistakes."""
+    fresh = case.layer.init(rng)
+    drawn = {}
+    for name, a in fresh.items():
+        if name in case.state:
+            drawn[name] = np.asarray(case.state[name](rng))
+        elif name in exercise.fixed:
+            drawn[name] = np.full_like(a, exercise.fixed[name])
+        elif a.dtype.kind != "f":
+            drawn[name] = a
+        elif "var" in name and name in fresh.buffers:
+            drawn[name] = rng.uniform(0.5, 2.0, a.shape)
+        else:
+            drawn[name] = a + 0.3 * rng.standard_normal(a.shape)
+    return State({n: np.asarray(a) for n, a in drawn.items()}, fresh.buffers)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One array, got and expected. ``status`` is ok, shape, none, dtype, nonfinite or wrong."""
+
+    name: str
+    got: Any
+    expected: Array
+    status: str
+    digits: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is what it should be."""
+        return self.status == "ok"
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """How one case ended: ``failed`` says which call brought no value, else everything is compared.
+
+    ``grads`` are held against what the course wants, ``autograd`` against the derivative itself; ``layer`` is the reference
+    as it was asked, with the submission's own choices.
+    """
+
+    problem: Problem
+    failed: Outcome | None = None
+    call: str = ""
+    phase: str = ""
+    outputs: tuple[Comparison, ...] = ()
+    grads: tuple[Comparison, ...] = ()
+    autograd: tuple[Comparison, ...] = ()
+    changed: tuple[str, ...] = ()
+    calls: Mapping[str, int] = field(default_factory=dict)
+    observation: Observation | None = None
+
+    @property
+    def forward_ok(self) -> bool:
+        """Whether forward answered, and rightly."""
+        return self.phase != "forward" and all(c.ok for c in self.outputs)
+
+    @property
+    def backward_ok(self) -> bool:
+        """Whether every gradient is what the course wants."""
+        return self.failed is None and bool(self.grads) and all(c.ok for c in self.grads)
+
+
+def attempt(problem: Problem, caller: Caller, count: bool = False) -> Attempt:
+    """Put a problem to somebody's functions."""
+    exercise = problem.exercise
+    names = problem.names
+    values = {**names, "default": _default(caller)}
+    values |= {n: layout.there(e, problem.arrays, names) for n, e in exercise.arrays.items() if _given(e, problem)}
+    scene = Scene(caller, values, seed=problem.seed, count=count)
+    wanted = {*exercise.outputs, *exercise.gradients}
+    asked = problem
+    try:
+        scene.run(exercise.forward, wanted)
+        asked = _as_they_do(problem, scene)
+    except CallFailed as failure:
+        return _failed(problem, failure, "forward", scene)
+    run = Run(asked, scene)
+    outputs = tuple(run.outputs())
+    try:
+        upstream = run.upstream()
+        if exercise.backward:
+            scene.values |= run.theirs(upstream)
+            scene.run(exercise.backward, wanted)
+    except CallFailed as failure:
+        ended = _failed(asked, failure, "backward", scene)
+        told = run.observation(upstream, {}, failure.outcome.sentence)
+        return dataclasses.replace(ended, outputs=outputs, observation=told)
+    if not exercise.gradients:
+        return Attempt(asked, outputs=outputs, changed=tuple(scene.changed), calls=scene.calls)
+    got = {n: scene.values.get(n) for n in exercise.gradients}
+    course, autograd = run.grads(upstream, got)
+    told = run.observation(upstream, got, "", tuple(scene.changed), lambda u: _again(asked, caller, u))
+    return Attempt(asked, None, "", "", outputs, course, autograd, tuple(scene.changed), scene.calls, told)
+
+
+def _given(expression: str, problem: Problem) -> bool:
+    """Whether a layout's arrays are there: an optional one may not be."""
+    names = set(layout._code(expression).co_names)
+    entries = {readable(n) for n in (*problem.layer.inputs(), *problem.layer.params(), *problem.layer.buffers())}
+    return not (names & entries - set(problem.arrays))
+
+
+def _failed(problem: Problem, failure: CallFailed, phase: str, scene: Scene) -> Attempt:
+    return Attempt(problem, failure.outcome, failure.call, phase, changed=tuple(scene.changed), calls=scene.calls)
+
+
+def _default(caller: Caller) -> Any:
+    def default(target: str, parameter: str, otherwise: Any = None) -> Any:
+        """A default from a function's signature, where it has one."""
+        found = next((p for p in caller.parameters(target) if p.name == parameter), None)
+        return found.default if found is not None and isinstance(found.default, int | float) else otherwise
+
+    return default
+
+
+def _as_they_do(problem: Problem, scene: Scene) -> Problem:
+    """The problem with the submission's own choices, and with what it drew at random."""
+    exercise, layer, inputs = problem.exercise, problem.layer, problem.inputs
+    for name, expression in exercise.reads.items():
+        value = scene.value(expression)
+        if isinstance(value, int | float | np.number) and math.isfinite(value):
+            layer = dataclasses.replace(layer, **{name: float(value)})  # type: ignore[type-var]
+    if exercise.noise is not None:
+        outputs = {n: scene.values.get(n) for n in exercise.outputs}
+        try:
+            inputs = (*inputs, *exercise.noise(layer, inputs, outputs))
+        except Exception as error:
+            text = f"what it drew at random cannot be recovered from its output: {error}"
+            raise CallFailed(Outcome("misfit", sentence=text), exercise.forward.strip()) from None
+    return dataclasses.replace(problem, layer=layer, inputs=inputs)
+
+
+class Run:
+    """The reference's answers to one problem, in both layouts."""
+
+    def __init__(self, problem: Problem, scene: Scene) -> None:
+        self.problem, self.scene, self.exercise = problem, scene, problem.exercise
+        with np.errstate(all="ignore"):
+            self.step: Step = problem.layer(problem.state, *problem.inputs, **problem.options)
+        got = self.step.outputs
+        self.own = got if isinstance(got, tuple) else (got,)
+        self.output_names = [readable(n) for n in problem.layer.outputs()] or ["y"]
+
+    @cached_property
+    def answers(self) -> dict[str, Any]:
+        """The reference's outputs by name, and new buffer values as updates[…]."""
+        found: dict[str, Any] = dict(zip(self.output_names, self.own, strict=False))
+        return found | {f"new_{readable(n)}": u for n, u in self.step.updates.items()}
+
+    def factor(self, name: str, factors: Mapping[str, str]) -> float:
+        """A factor that the course has."""
+        if name not in factors:
+            return 1.0
+        return float(layout.there(factors[name], {}, self.problem.names))
+
+    def outputs(self) -> list[Comparison]:
+        """What forward gave, beside what it should give."""
+        found = []
+        for name, expression in self.exercise.outputs.items():
+            if name not in self.scene.values:
+                continue
+            expected = layout.there(expression, self.answers, self.problem.names)
+            expected = np.asarray(expected) * self.factor(name, self.exercise.output_factors)
+            found.append(compared(name, self.scene.values[name], expected, self.rtol))
+        return found
+
+    @property
+    def rtol(self) -> float:
+        """How close is close, relative to the largest element."""
+        return 1e-3 if self.problem.tier == "dtype" else self.exercise.rtol
+
+    def upstream(self) -> tuple[Any, ...]:
+        """One upstream gradient per output of the reference: random where the course passes one, 1 for a loss."""
+        if self.problem.upstream is not None:
+            return self.problem.upstream
+        rng = np.random.default_rng(self.problem.seed)
+        passed = {e for n in self.exercise.upstreams.values() for e in layout.covered(self.exercise.outputs[n], self.answers)}
+        told = {e for n in self.exercise.outputs for e in layout.covered(self.exercise.outputs[n], self.answers)}
+        found: list[Any] = []
+        for name, y in zip(self.output_names, self.own, strict=False):
+            signed = rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)
+            if name in passed:
+                found.append(signed.astype(y.dtype))
+            elif name in told and y.size == 1 and not self.exercise.upstreams:
+                scale = next((self.factor(n, self.exercise.output_factors) for n in self.exercise.outputs), 1.0)
+                found.append(np.full_like(y, scale))
+            else:
+                found.append(None)
+        return tuple(found)
+
+    def theirs(self, upstream: Sequence[Any]) -> dict[str, Any]:
+        """The upstream gradients in the course's layout."""
+        given = {n: u for n, u in zip(self.output_names, upstream, strict=False) if u is not None}
+        given |= {n: np.zeros_like(y) for n, y in self.answers.items() if n not in given}
+        found = {}
+        for name, output in self.exercise.upstreams.items():
+            scale = self.factor(output, self.exercise.output_factors)
+            found[name] = layout.there(self.exercise.outputs[output], given, self.problem.names) / scale
+        return found
+
+    def right(self, upstream: Sequence[Any]) -> dict[str, Any]:
+        """The reference's gradients by its own names."""
+        grads: Grads = self.step.backward(*upstream)
+        return dict(zip(self.problem.layer.inputs(), grads.inputs, strict=False)) | grads.params
+
+    def grads(self, upstream: Sequence[Any], got: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+        """Every gradient, held against what the course wants and against the derivative."""
+        with np.errstate(all="ignore"):
+            right = {readable(n): g for n, g in self.right(upstream).items() if g is not None}
+        arrays = self.problem.arrays
+        course, autograd = [], []
+        for name, array in self.exercise.gradients.items():
+            expression = self.exercise.arrays[array]
+            if not _given(expression, self.problem) or not set(layout.covered(expression, arrays)) <= set(right):
+                continue
+            derivative = np.asarray(layout.there(expression, {**arrays, **right}, self.problem.names))
+            wanted = derivative * self.factor(name, self.exercise.factors)
+            course.append(compared(name, got[name], wanted, self.rtol))
+            autograd.append(compared(name, got[name], derivative, self.rtol))
+        return tuple(course), tuple(autograd)
+
+    def observation(
+        self,
+        upstream: Sequence[Any],
+        got: Mapping[str, Any],
+        error: str,
+        changed: tuple[str, ...] = (),
+        again: Any = None,
+    ) -> Observation | None:
+        """The case as the explainer sees it: in the reference's layout, without the course's factors."""
+        real = {readable(n): n for n in (*self.problem.layer.inputs(), *self.problem.state)}
+        with np.errstate(all="ignore"):
+            right = {readable(n): g for n, g in self.right(upstream).items() if g is not None}
+        theirs: dict[str, Any] = {}
+        expected: dict[str, Any] = {}
+        for name, array in self.exercise.gradients.items():
+            expression = self.exercise.arrays[array]
+            parts = layout.covered(expression, self.problem.arrays)
+            if not _given(expression, self.problem) or not set(parts) <= set(right):
+                continue
+            expected |= {real[p]: right[p] for p in parts}
+            if error or name not in got:
+                continue
+            derivative = np.asarray(layout.there(expression, {**self.problem.arrays, **right}, self.problem.names))
+            value = plain(got[name])
+            if value is None:
+                theirs |= dict.fromkeys((real[p] for p in parts), None)
+                continue
+            factor = self.factor(name, self.exercise.factors)
+            if value.shape != derivative.shape and value.size == derivative.size == 1:
+                value = value.reshape(derivative.shape)
+            if value.shape != derivative.shape or value.dtype.kind not in "fiub":
+                theirs[real[parts[0]]], expected[real[parts[0]]] = value, derivative
+                continue
+            try:
+                back = layout.back(
+                    expression, value, {p: right[p] for p in parts}, {**self.problem.arrays, **self.problem.names}
+                )
+            except Exception:  # a layout that cannot be undone: then it is seen as the course sees it
+                theirs[real[parts[0]]], expected[real[parts[0]]] = value, derivative
+                continue
+            for part, a in back.items():
+                filled = np.where(np.isnan(a) & ~_reached(expression, part, self.problem, right), right[part], a)
+                theirs[real[part]] = filled / factor if factor != 1.0 else filled
+        p = self.problem
+        return Observation(
+            p.layer,
+            p.state,
+            p.inputs,
+            tuple(upstream),
+            theirs,
+            expected,
+            p.id,
+            p.options,
+            again=again,
+            error=error,
+            changed=changed,
+        )
+
+
+def _reached(expression: str, part: str, problem: Problem, right: Mapping[str, Any]) -> Any:
+    """Which elements of an array a layout shows at all."""
+    parts = layout.covered(expression, problem.arrays)
+    marks = {p: np.zeros(np.shape(right[p])) for p in parts}
+    shown = layout.there(expression, {**problem.arrays, **marks}, problem.names)
+    back = layout.back(expression, np.ones(np.shape(shown)), marks, {**problem.arrays, **problem.names})
+    return ~np.isnan(back[part])
+
+
+def _again(problem: Problem, caller: Caller, upstream: Upstream) -> Mapping[str, Any]:
+    """Somebody's gradients for another upstream gradient, in the reference's layout."""
+    anew = attempt(dataclasses.replace(problem, upstream=tuple(upstream)), caller)
+    if anew.failed is not None or anew.observation is None:
+        raise ValueError(anew.failed.sentence if anew.failed else "nothing came back")
+    return anew.observation.got
+
+
+def plain(value: Any) -> Array | None:
+    """Whatever came back, as an array of numbers; None where it is none."""
+    if value is None:
+        return None
+    try:
+        a = np.asarray(value)
+    except (ValueError, TypeError):
+        return None
+    return a if a.dtype.kind in "fiub" else None
+
+
+def compared(name: str, got: Any, expected: Array, rtol: float) -> Comparison:
+    """Got and expected, of one shape and equal within rounding; a scalar may come as an array of one element."""
+    value = plain(got)
+    if value is None:
+        return Comparison(name, got, expected, "none", 0.0)
+    if value.shape != expected.shape and value.size == expected.size == 1:
+        value = value.reshape(expected.shape)
+    if value.shape != expected.shape:
+        same_numbers = value.size == expected.size and not _apart(value.reshape(expected.shape), expected, rtol)
+        return Comparison(name, value, expected, "shape" if same_numbers else "wrong", 0.0)
+    digits = _digits(value, expected)
+    if not _apart(value, expected, rtol):
+        return Comparison(name, value, expected, "ok", digits)
+    if np.isfinite(expected).all() and not np.isfinite(value).all():
+        return Comparison(name, value, expected, "nonfinite", digits)
+    truncated = value.dtype.kind in "iu" and not _apart(value, np.trunc(expected), rtol)
+    return Comparison(name, value, expected, "dtype" if truncated else "wrong", digits)
+
+
+def _apart(got: Array, expected: Array, rtol: float) -> bool:
+    close = max(rtol, SINGLE) if got.dtype in (np.float32, np.float16) else rtol
+    return bool(differs(got, expected, close).any())
+
+
+def _digits(got: Array, expected: Array) -> float:
+    """How many digits of the largest element agree everywhere."""
+    with np.errstate(all="ignore"):
+        scale = float(np.abs(expected[np.isfinite(expected)]).max(initial=0)) or 1.0
+        off = np.abs(got.astype(float) - expected.astype(float))
+        off = np.where(got == expected, 0.0, off)
+        worst = float(off.max(initial=0)) / scale if off.size else 0.0
+    if not math.isfinite(worst):
+        return 0.0
+    return 16.0 if worst == 0 else float(min(16.0, max(0.0, -math.log10(worst))))

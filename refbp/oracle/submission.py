@@ -1,0 +1,170 @@
+"""What somebody handed in: files, the names they define, and which course they belong to. Nothing of it is run here."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from refbp.errors import RefbpError, did_you_mean, listed
+from refbp.oracle.exercise import Course, Exercise
+from refbp.oracle.isolation import environment
+
+SKIPPED = {"__pycache__", "venv", ".venv", "node_modules", "site-packages", "build", "dist"}
+MANY = 500  # files of a folder that are read
+
+
+class UnreadableError(RefbpError):
+    """There is nothing to check: no such file, a folder without Python, a name that no file defines."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file and what it defines: functions, classes with a dot before their methods; or why it cannot be read."""
+
+    path: Path
+    names: Mapping[str, int] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A file or a folder, and the functions in it that are asked for; all where none is named."""
+
+    path: Path
+    root: Path | None
+    files: tuple[File, ...]
+    wanted: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """Everything that its files define."""
+        return {n for f in self.files for n in f.names}
+
+    def home(self, needs: Sequence[str]) -> File | None:
+        """The file that defines all of these, or as many as one does; None where none defines the first."""
+        if not needs:
+            return None
+        counted = [(sum(n in f.names for n in needs), f) for f in self.files if not f.error]
+        best = max(counted, key=lambda c: c[0], default=(0, None))
+        return best[1] if best[0] == len(needs) else None
+
+    def partly(self, needs: Sequence[str]) -> list[str]:
+        """Those of the names that some file defines."""
+        return [n for n in needs if n in self.names]
+
+
+def read(target: str | Path) -> Submission:
+    """A file, a folder, or ``file.py::function``; UnreadableError says in one sentence what else it is."""
+    text = str(target)
+    place, _, functions = text.partition("::")
+    path = Path(place)
+    wanted = tuple(n.strip() for n in functions.replace("::", ",").split(",") if n.strip())
+    if not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UnreadableError(f"{path} does not exist{did_you_mean(path.name, beside)}.")
+    if path.is_dir():
+        files = tuple(_file(p) for p in _python(path))
+        if not files:
+            raise UnreadableError(f"{path} is a folder without Python files: give the folder that has them, or a file.")
+        return Submission(path, path, files, wanted)
+    if path.suffix == ".ipynb":
+        raise UnreadableError(_notebook(path))
+    if path.suffix != ".py":
+        raise UnreadableError(f"{path} is no Python file: give a .py file, or a folder.")
+    found = _file(path)
+    if found.error:
+        raise UnreadableError(found.error)
+    if not found.names:
+        empty = "empty" if not path.read_bytes().strip() else "a file without functions and classes"
+        raise UnreadableError(f"{path} is {empty}: there is nothing to check.")
+    if missing := [n for n in wanted if n not in found.names]:
+        raise UnreadableError(f"{path} defines no {missing[0]}{did_you_mean(missing[0], sorted(found.names))}.")
+    return Submission(path, None, (found,), wanted)
+
+
+def _python(folder: Path) -> list[Path]:
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        inside = path.relative_to(folder).parts
+        if not any(p in SKIPPED or p.startswith(".") for p in inside) and path.is_file() and not path.is_symlink():
+            found.append(path)
+        if len(found) > MANY:
+            raise UnreadableError(f"{folder} has more than {MANY} Python files: give the folder of one submission.")
+    return found
+
+
+def _file(path: Path) -> File:
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        return File(path, error=f"{path} cannot be read: {error.strerror}.")
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        said = environment(type(error).__name__, error.msg or "")
+        detail = f": {said}" if said else f": {error.msg}"
+        return File(path, error=f"{path}:{error.lineno} is not Python that can be read{detail}.")
+    except ValueError as error:
+        return File(path, error=f"{path} is not Python that can be read: {error}.")
+    names: dict[str, int] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names[node.name] = node.lineno
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{m.name}": m.lineno for m in node.body if isinstance(m, ast.FunctionDef)}
+    return File(path, names)
+
+
+def _notebook(path: Path) -> str:
+    try:
+        cells = json.loads(path.read_text()).get("cells", [])
+        n = sum(c.get("cell_type") == "code" for c in cells)
+    except (ValueError, AttributeError, OSError):
+        return f"{path} is a notebook that cannot be read: save its functions in a .py file and check that."
+    return (
+        f"{path} is a notebook ({n} code cells): check functions from inside it with refbp.check(forward, backward, like=…),"
+        f" or save them in a .py file."
+    )
+
+
+def recognised(submission: Submission, courses: Sequence[Course], name: str | None) -> Course:
+    """The course of that name, or the one whose functions a submission has most of."""
+    known = {c.name: c for c in courses}
+    if name is not None:
+        if name not in known:
+            raise UnreadableError(
+                f"no course is called {name!r}{did_you_mean(name, list(known))}; known: {listed(sorted(known))}."
+            )
+        return known[name]
+    ranked = sorted(((_match(submission, c), c) for c in courses), key=lambda m: -m[0])
+    if not ranked or not ranked[0][0]:
+        errors = [f.error for f in submission.files if f.error]
+        if errors:
+            raise UnreadableError(errors[0])
+        some = listed(sorted(n for n in submission.names if "." not in n)[:6])
+        raise UnreadableError(
+            f"no course has functions called {some}: name the course (--course {'|'.join(sorted(known))}),"
+            f" or what they should be like (--like Linear)."
+        )
+    return ranked[0][1]
+
+
+def _match(submission: Submission, course: Course) -> float:
+    """How many exercises of a course a submission has the functions and methods for; a smaller course wins a tie."""
+    here = [e for e in course.exercises if submission.home(e.needs) and has_methods(submission, e)]
+    return len({e.name for e in here}) + len(here) / (100.0 * len(course.exercises)) if here else 0.0
+
+
+def has_methods(submission: Submission, exercise: Exercise) -> bool:
+    """Whether the classes of an exercise have the methods that it calls, as far as one can see: bases are not followed."""
+    file = submission.home(exercise.needs)
+    if file is None:
+        return False
+    for cls, method in exercise.methods:
+        defined = [n for n in file.names if n.startswith(f"{cls}.")]
+        if defined and f"{cls}.{method}" not in file.names and method != "__call__":
+            return False
+    return True
