@@ -234,6 +234,9 @@ def _check_spec(spec: Any) -> None:
     for case in spec.cases:
         if not isinstance(case, Case) or type(case.layer) is not cls:
             raise PluginError(f"{cls.__name__}: {case!r:.80} is not a Case of {cls.__name__}")
+    first = spec.cases[0].layer
+    if both := set(first.inputs()) & {*first.params(), *first.buffers()}:
+        raise PluginError(f"{cls.__name__} has an input and a state entry called {min(both)}: gradients go by name, rename one")
 
 
 def _sentence(error: BaseException, origin: str) -> str:

@@ -42,7 +42,10 @@ BROKEN = {
         "def refbp_layers():\n    return []",
         "refbp_layers is not marked: write @hookimpl (from refbp import hookimpl) above it",
     ),
-    "contributes_nothing": ("x = 1", "it contributes nothing: write refbp_layers or refbp_losses that yields Specs, or refbp_exercises"),
+    "contributes_nothing": (
+        "x = 1",
+        "it contributes nothing: write refbp_layers or refbp_losses that yields Specs, or refbp_exercises",
+    ),
     "raises_in_hook": (
         "from refbp import hookimpl\n@hookimpl\ndef refbp_layers():\n    yield from []\n    raise RuntimeError('half way')",
         "RuntimeError: half way (raises_in_hook.py:5)",
@@ -59,6 +62,12 @@ BROKEN = {
     "not_frozen": (
         GOOD.format(name="NotFrozen").replace("@dataclass(frozen=True)", "@dataclass"),
         "NotFrozen is not a frozen dataclass: write @dataclass(frozen=True) above it",
+    ),
+    "ambiguous_name": (
+        GOOD.format(name="Ambiguous").replace(
+            "    def forward", "    def params(self):\n        return {'x': ()}\n\n    def forward"
+        ),
+        "Ambiguous has an input and a state entry called x: gradients go by name, rename one",
     ),
     "not_a_spec": (
         "from refbp import hookimpl\n@hookimpl\ndef refbp_layers():\n    return [1]",
