@@ -63,11 +63,11 @@ BROKEN = {
         GOOD.format(name="NotFrozen").replace("@dataclass(frozen=True)", "@dataclass"),
         "NotFrozen is not a frozen dataclass: write @dataclass(frozen=True) above it",
     ),
-    "ambiguous_name": (
-        GOOD.format(name="Ambiguous").replace(
-            "    def forward", "    def params(self):\n        return {'x': ()}\n\n    def forward"
-        ),
-        "Ambiguous has an input and a state entry called x: gradients go by name, rename one",
+    "one_name_for_two": (
+        GOOD.format(name="Two")
+        .replace('"y = 2x', "def params(self):\n        return {'x': ()}\n    'y = 2x")
+        .replace('dy."', "dy.'"),
+        "Two has an input and a state entry called x: gradients go by name, rename one",
     ),
     "not_a_spec": (
         "from refbp import hookimpl\n@hookimpl\ndef refbp_layers():\n    return [1]",
