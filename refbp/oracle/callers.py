@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +55,9 @@ class Caller(Protocol):
     def method(self, handle: Any, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], **asked: Any) -> Outcome:
         """Call a method of an object."""
 
+    def run(self, code: str, target: str, args: Sequence[Any], kwargs: Mapping[str, Any], **asked: Any) -> Outcome:
+        """Call a function that ``code`` defines, beside the submission."""
+
     def attribute(self, handle: Any, path: str, keep: Keep = ()) -> Outcome:
         """Read an attribute or item."""
 
@@ -80,6 +84,10 @@ class Isolated:
     def method(self, handle: Any, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], **asked: Any) -> Outcome:
         """Call it there."""
         return _outcome(self.worker.method(handle, path, args, kwargs, **asked))
+
+    def run(self, code: str, target: str, args: Sequence[Any], kwargs: Mapping[str, Any], **asked: Any) -> Outcome:
+        """Run it there."""
+        return _outcome(self.worker.run(code, target, args, kwargs, **asked))
 
     def attribute(self, handle: Any, path: str, keep: Keep = ()) -> Outcome:
         """Read it there."""
@@ -126,6 +134,16 @@ class Local:
     def method(self, handle: Any, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], **asked: Any) -> Outcome:
         """Call it here."""
         return self._run(lambda: _walk(handle.value, path), args, kwargs, **asked)
+
+    def run(self, code: str, target: str, args: Sequence[Any], kwargs: Mapping[str, Any], **asked: Any) -> Outcome:
+        """Run it here."""
+        scope: dict[str, Any] = {"__name__": "driver", "submission": SimpleNamespace(**self.names), "np": np}
+
+        def find() -> Any:
+            exec(compile(code, "<driver>", "exec"), scope)  # a course's own
+            return _walk(scope[target.partition(".")[0]], target.partition(".")[2])
+
+        return self._run(find, args, kwargs, **asked)
 
     def attribute(self, handle: Any, path: str, keep: Keep = ()) -> Outcome:
         """Read it here."""

@@ -75,6 +75,8 @@ class Scene:
     seed: int = 0
     count: bool = False
     calls: dict[str, int] = field(default_factory=dict)
+    driver: str = ""
+    helpers: frozenset[str] = frozenset()
 
     def run(self, source: str, wanted: Collection[str]) -> None:
         """Run lines; the names in ``wanted`` come back as arrays, other results stay where they were made."""
@@ -294,6 +296,9 @@ class _Line:
             asked["arguments"] = True
         if root in scene.values:
             outcome = scene.caller.method(scene.values[root], path.partition(".")[2] or "__call__", args, kwargs, **asked)
+        elif root in scene.helpers:
+            asked.pop("arguments", None)
+            outcome = scene.caller.run(scene.driver, path, args, kwargs, **asked)
         else:
             outcome = scene.caller.call(path, args, kwargs, **asked)
         for name, n in outcome.calls.items():

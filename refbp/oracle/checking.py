@@ -186,6 +186,8 @@ def _protections(worker: Worker) -> str:
 def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, file: File | None, asked: Asked) -> list[Row]:
     """The rows of one exercise."""
     names = {"forward": _targets(exercise.forward), "backward": _targets(exercise.backward)}
+    if exercise.driver:  # it makes the calls: a row's name says whose they are
+        names = {"forward": [*names["forward"], exercise.rows[0]], "backward": [*names["backward"], exercise.rows[-1]]}
     stubs = {"forward": "", "backward": ""}
     if worker is not None:
         if not worker.loaded.ok:
@@ -235,7 +237,7 @@ def _stub(worker: Worker, targets: Sequence[str]) -> str:
 def _placed(row: Row, file: File | None, targets: Sequence[str]) -> Row:
     if file is None:
         return row
-    line = next((file.names[t] for t in reversed(targets) if t in file.names), 0)
+    line = next((file.names[t] for t in (row.name, *reversed(targets)) if t in file.names), 0)
     return dataclasses.replace(row, where=str(file.path), line=line)
 
 
@@ -265,7 +267,7 @@ def _suspected(row: Row, exercise: Exercise, caller: Caller, asked: Asked) -> Ro
         got = {n: found.observation.got[n] for n in names}
         return isolation.Attempt(got, {n: found.observation.expected[n] for n in names}, found.calls)
 
-    forwards = _targets(exercise.forward) if exercise.backward else ()
+    forwards = [*_targets(exercise.forward), *exercise.rows[:-1]] if exercise.backward else ()
     suspicion = finite_differences(at, forwards)
     if suspicion is None or not suspicion.certain:
         return row

@@ -115,12 +115,13 @@ def _script(row: Row, given: Mapping[str, Any], wrong: Any) -> str:
     """A script that imports the submission and repeats the failure."""
     exercise = row.exercise
     module = Path(row.where).stem if row.where else "submission"
-    names = sorted({c.split(".")[0] for c in (*called(exercise.forward), *called(exercise.backward))})
+    names = sorted({c.split(".")[0] for c in (*called(exercise.forward), *called(exercise.backward))} - exercise.helpers)
     body = [
         f'"""The smallest input found for which {wrong.name} of {row.name} is wrong. Run it beside {module}.py."""',
         "",
         "import numpy as np",
-        f"from {module} import {', '.join(names)}",
+        *([f"from {module} import {', '.join(names)}"] if names else []),
+        *([f"import {module} as submission", "", "", *exercise.driver.strip().splitlines(), ""] if exercise.driver else []),
         "",
         *(f"{n} = {_literal(v)}" for n, v in given.items()),
         f"expected = {literal(wrong.expected)}",

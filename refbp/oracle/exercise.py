@@ -15,7 +15,7 @@ An exercise says how its functions are called (:mod:`.calls`), which array of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -56,6 +56,9 @@ class Exercise:
     from a submission's outputs: noise(layer, inputs, outputs) gives the reference's noise inputs. ``fixed`` gives values to
     entries of the state that no name stands for.
 
+    ``driver`` is Python for styles that take more than a call: its functions are called like the submission's, run beside
+    it, and see it as ``submission``. What a driver calls stands in ``also``: what a submission must have besides.
+
     Exercises of one name are alternatives: the one that fits best is what counts, and its ``convention`` is what is said.
     """
 
@@ -74,6 +77,7 @@ class Exercise:
     weights: Mapping[str, float] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     noise: Callable[..., tuple[Any, ...]] | None = None
+    driver: str = ""
     also: tuple[str, ...] = ()
     forward_name: str = ""
     convention: str = ""
@@ -143,17 +147,28 @@ class Exercise:
     @property
     def needs(self) -> tuple[str, ...]:
         """The functions and classes, and static methods, that a submission must have."""
-        return tuple(dict.fromkeys((*called(self.forward), *called(self.backward), *self.also)))
+        calls = [c for c in (*called(self.forward), *called(self.backward)) if c.split(".")[0] not in self.helpers]
+        return tuple(dict.fromkeys((*calls, *self.also)))
+
+    @cached_property
+    def helpers(self) -> frozenset[str]:
+        """The functions of the driver."""
+        import ast
+
+        try:
+            return frozenset(n.name for n in ast.parse(self.driver).body if isinstance(n, ast.FunctionDef | ast.ClassDef))
+        except SyntaxError as error:
+            raise ExerciseError(f"exercise {self.name}: its driver is no Python: {error.msg} (line {error.lineno}).") from None
 
     @property
     def methods(self) -> tuple[tuple[str, str], ...]:
         """The methods that are called, with their classes."""
-        return tuple(dict.fromkeys(m for m in methods(f"{self.forward}\n{self.backward}")))
+        return tuple(m for m in methods(f"{self.forward}\n{self.backward}") if m[0] not in self.helpers)
 
     @property
     def rows(self) -> tuple[str, ...]:
         """What a table shows: the forward's name, then the backward's, unless both are one."""
-        forward = self.forward_name or _first(self.forward)
+        forward = self.forward_name or _first(self.forward, self.helpers)
         return (self.name,) if not self.backward or forward == self.name else (forward, self.name)
 
 
@@ -205,6 +220,6 @@ def _after(name: str, arrays: Mapping[str, str]) -> str:
     return ""
 
 
-def _first(source: str) -> str:
-    names = [*called(source), *(f"{c}.{m}" for c, m in methods(source))]
+def _first(source: str, helpers: Collection[str]) -> str:
+    names = [n for n in (*called(source), *(f"{c}.{m}" for c, m in methods(source))) if n.split(".")[0] not in helpers]
     return names[-1] if names else ""
