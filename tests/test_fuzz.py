@@ -3,10 +3,9 @@
 import json
 import os
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -14,7 +13,7 @@ from hypothesis import find, given, settings
 
 from refbp import registry
 from refbp.cli import cli
-from refbp.conformance import compose
+from refbp.conformance import compose, many, parallel
 from refbp.conformance.fuzz import NETWORK, PROCESS, Beside, Verdict, examine
 from refbp.conformance.inside import Recording
 from refbp.conformance.many import Recipe, tally
@@ -22,6 +21,7 @@ from refbp.conformance.problem import Problem, Split, count, rendered
 from refbp.conformance.shrink import shrunk
 from refbp.contract import Grads
 from refbp.draws import normal
+from refbp.errors import UnknownNameError
 from refbp.layers import (
     Add,
     BatchNorm1d,
@@ -86,9 +86,9 @@ def registry_as_it_was():
     registry.use(before)
 
 
-def refbp(*arguments, cwd):
-    command = [sys.executable, "-m", "refbp", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+def refbp(*arguments):
+    """The command in this process; its exit code."""
+    return cli.main([*map(str, arguments)], standalone_mode=False)
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,9 @@ def test_every_layer_and_loss_can_take_part_or_has_a_reason():
     assert built_in - names == set(LEFT_OUT)
 
 
-def test_a_number_means_the_same_network_whoever_composes_it():
-    first, other = (compose.Composer(registry.current()) for _ in range(2))
+def test_a_number_means_the_same_network_whoever_composes_it(monkeypatch):
+    monkeypatch.setattr(compose, "_OFFERED", {})  # each finds out for itself what there is
+    first, other = Recipe().composer, compose.Composer(registry.current())
     for index in range(20):
         one, two = (c.problem(compose.Seeded(7, index), index) for c in (first, other))
         assert repr(one) == repr(two)
@@ -295,45 +296,49 @@ def test_an_error_that_only_refbp_raises_is_found(monkeypatch):
 # The command line -----------------------------------------------------------------------------------------------------
 
 
-def test_fuzz_prints_the_trace_command_and_exits_with_1(tmp_path):
+def test_fuzz_prints_the_trace_command_and_exits_with_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.py").write_text(WRONG)
-    run = refbp("fuzz", "--count", 6, "--with", "Squash", "--plugins-dir", "wrong.py", cwd=tmp_path)
-    assert run.returncode == 1
-    assert run.stderr == ""
-    assert "Squash is wrong" in run.stdout
-    command = next(line.strip() for line in run.stdout.splitlines() if line.strip().startswith("refbp trace"))
+    assert refbp("fuzz", "--count", 6, "--with", "Squash", "--plugins-dir", "wrong.py") == 1
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "Squash is wrong" in said.out
+    command = next(line.strip() for line in said.out.splitlines() if line.strip().startswith("refbp trace"))
     assert command.startswith("refbp trace 'Squash() MSELoss()' --input ")
-    shown = refbp(*shlex.split(command)[1:], cwd=tmp_path)
-    assert shown.returncode == 1
-    assert "≠ autograd ✗" in shown.stdout
+    assert refbp(*shlex.split(command)[1:]) == 1
+    assert "≠ autograd ✗" in capsys.readouterr().out
 
 
-def test_fuzz_says_what_it_did_as_json_in_several_processes(tmp_path):
-    run = refbp("fuzz", "--count", 24, "--seed", 4, "--jobs", 2, "--json", cwd=tmp_path)
-    assert run.returncode == 0, run.stdout + run.stderr
-    data = json.loads(run.stdout)
-    assert data["networks"] == 24 == sum(data["verdicts"].values())
+def test_fuzz_says_what_it_did_as_json_whatever_process_did_it(monkeypatch, capsys):
+    monkeypatch.setattr(many, "CHUNK", 4)  # that there are two parts to join
+    monkeypatch.setattr(many, "pool", lambda _, plugins_dirs: parallel.pool(1, plugins_dirs))  # one start of torch is enough
+    assert refbp("fuzz", "--count", 8, "--seed", 4, "--jobs", 2, "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["networks"] == 8 == sum(data["verdicts"].values())
     assert data["wrong"] == data["shrunk"] == []
-    alone = tally(Recipe(4), range(24))
+    alone = tally(Recipe(4), range(8))
     assert data["verdicts"] == dict(alone.verdicts)
     assert data["layers"] == dict(alone.layers)
     assert not set(data["did_not_take_part"]) & {"Sequential", "Graph"}
 
 
-def test_a_network_that_kills_its_process_is_wrong(tmp_path):
+def test_a_network_that_kills_its_process_is_wrong(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "killer.py").write_text(KILLER)
-    run = refbp("fuzz", "--count", 1, "--jobs", 2, "--with", "Killer", "--plugins-dir", "killer.py", "--json", cwd=tmp_path)
-    data = json.loads(run.stdout)
-    assert run.returncode == 1
+    assert refbp("fuzz", "--count", 1, "--jobs", 2, "--with", "Killer", "--plugins-dir", "killer.py", "--json") == 1
+    data = json.loads(capsys.readouterr().out)
     assert data["networks"] == 1
     assert [w["layer"] for w in data["wrong"]] == [PROCESS]
 
 
-def test_wrong_use_of_fuzz_is_one_sentence(tmp_path):
-    run = refbp("fuzz", "--with", "Linaer", cwd=tmp_path)
-    assert run.returncode == 2
-    assert run.stderr == "refbp: no layer or loss is called 'Linaer'; did you mean Linear? (refbp list shows all).\n"
-    assert refbp("fuzz", "--count", 0, cwd=tmp_path).returncode == 2
+def test_wrong_use_of_fuzz_is_one_sentence():
+    with pytest.raises(
+        UnknownNameError, match=r"^no layer or loss is called 'Linaer'; did you mean Linear\? \(refbp list"
+    ) as e:
+        refbp("fuzz", "--with", "Linaer")
+    assert "\n" not in str(e.value)
+    with pytest.raises(click.UsageError, match="0 is not in the range x>=1"):
+        refbp("fuzz", "--count", 0)
 
 
 def test_a_state_that_no_seed_makes_is_written_to_a_new_file(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from refbp import registry
 from refbp.cli import cli
 from refbp.errors import ArgumentError, RefbpError
 from refbp.trace import setting as settings_
@@ -29,6 +30,22 @@ TWO = "Linear(2,2) Sigmoid Linear(2,2) Sigmoid MSELoss"
 
 def refbp(*arguments, cwd=None):
     return subprocess.run([sys.executable, "-m", "refbp", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def command(*arguments):
+    """The command in this process: its exit code and what it printed."""
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return result.return_value, result.stdout
+
+
+@pytest.fixture(autouse=True)
+def registry_as_it_was():
+    """A command that runs in this process makes its registry the process's own."""
+    before = registry.current()
+    yield
+    registry.use(before)
 
 
 def lines_of(trace):
@@ -285,13 +302,13 @@ def test_a_wrong_backward_shows_as_a_number_that_is_not_autograds(tmp_path):
         "            return x**3\n    return Twin()\n"
         "@hookimpl\ndef refbp_layers():\n    yield Spec(Cube, [Case(Cube(), normal(3, 5))], twin=twin)\n"
     )
-    run = refbp("trace", "Linear(2,2) Cube MSELoss", "--plugins-dir", str(plugin))
-    assert run.returncode == 1
-    assert "≠ autograd ✗" in run.stdout
-    assert "∂C/∂z¹ = [" in run.stdout
-    assert "quantities differ from autograd's: dz1, d0.weight, d0.bias, dx" in run.stdout
-    assert "At dz1[0, " in run.stdout
-    assert "torch is right." in run.stdout
+    code, out = command("trace", "Linear(2,2) Cube MSELoss", "--plugins-dir", str(plugin))
+    assert code == 1
+    assert "≠ autograd ✗" in out
+    assert "∂C/∂z¹ = [" in out
+    assert "quantities differ from autograd's: dz1, d0.weight, d0.bias, dx" in out
+    assert "At dz1[0, " in out
+    assert "torch is right." in out
 
 
 def test_where_torch_is_wrong_a_numerical_derivative_says_so():
@@ -417,9 +434,9 @@ def test_a_mistake_is_one_line_on_stderr_and_nothing_is_lost(tmp_path):
 
 
 def test_json_holds_every_quantity_and_every_step():
-    run = refbp("trace", "--example", "sigmoid", "--json")
-    assert run.returncode == 0
-    data = json.loads(run.stdout)
+    code, out = command("trace", "--example", "sigmoid", "--json")
+    assert code == 0
+    data = json.loads(out)
     assert data["wrong"] == []
     expected = sigmoid_by_torch()
     assert data["quantities"]["d0.weight"]["value"][1][0] == pytest.approx(expected["∂C/∂w¹₂₁"], rel=1e-12)
@@ -429,9 +446,9 @@ def test_json_holds_every_quantity_and_every_step():
 
 
 def test_json_has_no_nan_in_it():
-    run = refbp("trace", "Linear(2,2) MSELoss", "--input", "nan,1", "--json")
-    assert run.returncode == 0
-    json.loads(run.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    code, out = command("trace", "Linear(2,2) MSELoss", "--input", "nan,1", "--json")
+    assert code == 0
+    json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 def test_a_network_too_large_for_memory_is_a_sentence(monkeypatch):
@@ -440,13 +457,14 @@ def test_a_network_too_large_for_memory_is_a_sentence(monkeypatch):
         traced(TWO)
 
 
-def test_the_readmes_trace_and_picture_are_what_the_command_makes(tmp_path):
+def test_the_readmes_trace_and_picture_are_what_the_command_makes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     root = Path(__file__).parents[1]
     readme = (root / "README.md").read_text()
     (shown,) = re.findall(r"```text\n(0\. The network.*?)```", readme, flags=re.S)
-    run = refbp("trace", "--example", "sigmoid", "--svg", "sigmoid.svg", cwd=tmp_path)
-    assert run.returncode == 0
-    assert run.stdout.rpartition("\n\n")[0].rstrip() == shown.rstrip()  # the last line counts digits: that is the machine's
+    code, out = command("trace", "--example", "sigmoid", "--svg", "sigmoid.svg")
+    assert code == 0
+    assert out.rpartition("\n\n")[0].rstrip() == shown.rstrip()  # the last line counts digits: that is the machine's
     assert len(check_printed(shown, 4)) == 53
     assert (root / "tests/data/sigmoid.svg").read_text() == (tmp_path / "sigmoid.svg").read_text()
     assert "(tests/data/sigmoid.svg)" in readme

@@ -4,6 +4,8 @@ import dataclasses
 import errno
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -49,11 +51,6 @@ def registry_as_it_was():
     before = registry.current()
     yield
     registry.use(before)
-
-
-def refbp(*arguments, cwd):
-    command = [sys.executable, "-m", "refbp", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def train(*arguments):
@@ -219,17 +216,21 @@ def test_an_optimizer_reads_as_it_is_written():
 # Learning -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_digits_are_learned_to_97_percent_beside_torch(tmp_path):
-    run = refbp("train", MLP, "--data", DIGITS, "--lr", 0.003, "--epochs", 20, "--against", "torch", "--json", cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+def test_the_digits_are_learned_to_97_percent_beside_torch(tmp_path, monkeypatch, capsys):
+    """By the very command of the README."""
+    root = Path(__file__).parents[1]
+    (line,) = re.findall(r"^\$ refbp (train .* --against torch .*)$", (root / "README.md").read_text(), flags=re.M)
+    arguments = [str(DIGITS) if word == "tests/data/digits.npz" else word for word in shlex.split(line)]
+    monkeypatch.chdir(tmp_path)
+    assert train(*arguments[1:], "--json") == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["history"][-1]["accuracy"] >= 0.97
     assert found["samples"] + found["tested"] == 1797
     beside = found["against_torch"]
     assert beside["steps"] == 20 * 45
     assert beside["apart_over_first_200"] < 1e-10
     assert beside["parting"] is None or beside["parting"]["wrong"] == ""
-    assert sorted(os.listdir(tmp_path)) == ["run.npz"]
+    assert sorted(os.listdir(tmp_path)) == ["curve.svg", "run.npz"]
 
 
 def test_training_needs_no_torch_and_no_rich():
@@ -609,16 +610,17 @@ def test_trajectories_that_part_by_rounding_are_said_to(monkeypatch):
     assert torch.parting.step > 1
 
 
-def test_the_command_names_a_wrong_layer_and_exits_with_1(tmp_path):
+def test_the_command_names_a_wrong_layer_and_exits_with_1(tmp_path, monkeypatch, capsys):
     from test_fuzz import WRONG
 
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.py").write_text(WRONG)
     network = "Linear(64,16) Squash Linear(16,10) CrossEntropyLoss"
-    run = refbp("train", network, "--data", DIGITS, "--against", "torch", "--plugins-dir", "wrong.py", cwd=tmp_path)
-    assert run.returncode == 1
-    assert run.stderr == ""
-    assert "they part at step 1" in run.stdout
-    assert "Squash, part 1" in run.stdout
+    assert train(network, "--data", DIGITS, "--against", "torch", "--plugins-dir", "wrong.py") == 1
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "they part at step 1" in said.out
+    assert "Squash, part 1" in said.out
     assert os.listdir(tmp_path) == ["wrong.py"]
 
 

@@ -86,7 +86,7 @@ class Composer:
         self.joining: dict[str, list[Candidate]] = {}  # several floating inputs
         self.losses: dict[str, list[Candidate]] = {}
         for entry in registry.entries.values():
-            for found in _candidates(entry):
+            for found in _offered(entry):
                 self._sorted(entry, found)
 
     def _sorted(self, entry: Entry, found: Candidate) -> None:
@@ -189,6 +189,17 @@ class Composer:
             if y is not None:
                 return [Split(found.layer, tuple(tuple(b[0]) for b in reached))], y
         return None
+
+
+_OFFERED: dict[int, tuple[Spec, tuple[Candidate, ...]]] = {}  # the spec is kept: as long as it lives, no other has its id
+
+
+def _offered(entry: Entry) -> tuple[Candidate, ...]:
+    """The same once per process: every case is run for it, and a composer is made for every set of favourites."""
+    key = id(entry.spec)
+    if key not in _OFFERED:
+        _OFFERED[key] = entry.spec, tuple(_candidates(entry))
+    return _OFFERED[key][1]
 
 
 def _candidates(entry: Entry) -> Iterator[Candidate]:
