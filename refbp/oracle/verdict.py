@@ -11,6 +11,7 @@ import numpy as np
 from refbp.oracle.attempt import Attempt, Comparison
 from refbp.oracle.exercise import Exercise
 from refbp.oracle.finding import Finding
+from refbp.oracle.kinks import earned
 
 # Verdict: what it says. The order is the one in which they are preferred where alternatives are compared.
 VERDICTS = {
@@ -143,9 +144,10 @@ def _verdict(exercise: Exercise, phase: str, attempts: Sequence[Attempt], good: 
     if ended:
         return _ended(ended, phase, attempts)
     tiers = {a.problem.tier for a in wrong}
-    if tiers == {"kink"}:
+    chosen = all(earned(a, phase) for a in wrong if a.problem.tier == "kink") if tiers <= {"kink", "stability"} else False
+    if chosen and tiers == {"kink"}:
         return "kink-only", ""
-    if tiers <= {"stability", "kink"} and "stability" in tiers:
+    if chosen and "stability" in tiers:
         return "unstable", _instability(wrong, phase)
     comparisons = [c for a in wrong for c in _compared(a, phase) if not c.ok]
     if comparisons and all(c.status == "shape" for c in comparisons):
