@@ -15,7 +15,6 @@ import numpy as np
 from refbp.oracle import isolation
 from refbp.oracle.attempt import Attempt, Problem, attempt, draw
 from refbp.oracle.callers import Caller, Isolated
-from refbp.oracle.calls import called, methods
 from refbp.oracle.example import smallest
 from refbp.oracle.exercise import Course, Exercise
 from refbp.oracle.isolation import Limits, SubmissionError, Worker, finite_differences
@@ -185,9 +184,7 @@ def _protections(worker: Worker) -> str:
 
 def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, file: File | None, asked: Asked) -> list[Row]:
     """The rows of one exercise."""
-    names = {"forward": _targets(exercise.forward), "backward": _targets(exercise.backward)}
-    if exercise.driver:  # it makes the calls: a row's name says whose they are
-        names = {"forward": [*names["forward"], exercise.rows[0]], "backward": [*names["backward"], exercise.rows[-1]]}
+    names = {phase: exercise.targets(phase) for phase in ("forward", "backward")}
     stubs = {"forward": "", "backward": ""}
     if worker is not None:
         if not worker.loaded.ok:
@@ -211,10 +208,6 @@ def _unloaded(exercise: Exercise, worker: Worker) -> list[Row]:
     kind = "environment" if result.environment else "timeout" if result.kind == "timeout" else "raises"
     note = result.environment or result.sentence()
     return [Row(n, exercise, kind, f"importing the file: {note}", traceback=result.traceback) for n in exercise.rows]
-
-
-def _targets(source: str) -> list[str]:
-    return [*called(source), *(f"{c}.{m}" for c, m in methods(source))]
 
 
 def _stub(worker: Worker, targets: Sequence[str]) -> str:
@@ -267,7 +260,7 @@ def _suspected(row: Row, exercise: Exercise, caller: Caller, asked: Asked) -> Ro
         got = {n: found.observation.got[n] for n in names}
         return isolation.Attempt(got, {n: found.observation.expected[n] for n in names}, found.calls)
 
-    forwards = [*_targets(exercise.forward), *exercise.rows[:-1]] if exercise.backward else ()
+    forwards = exercise.targets("forward") if exercise.backward else ()
     suspicion = finite_differences(at, forwards)
     if suspicion is None or not suspicion.certain:
         return row

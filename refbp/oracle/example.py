@@ -115,7 +115,7 @@ def _script(row: Row, given: Mapping[str, Any], wrong: Any) -> str:
     """A script that imports the submission and repeats the failure."""
     exercise = row.exercise
     module = Path(row.where).stem if row.where else "submission"
-    names = sorted({c.split(".")[0] for c in (*called(exercise.forward), *called(exercise.backward))} - exercise.helpers)
+    names = sorted({c.split(".")[0] for c in called(f"{exercise.forward}\n{exercise.backward}")} - exercise.helpers)
     body = [
         f'"""The smallest input found for which {wrong.name} of {row.name} is wrong. Run it beside {module}.py."""',
         "",

@@ -147,7 +147,7 @@ class Exercise:
     @property
     def needs(self) -> tuple[str, ...]:
         """The functions and classes, and static methods, that a submission must have."""
-        calls = [c for c in (*called(self.forward), *called(self.backward)) if c.split(".")[0] not in self.helpers]
+        calls = [c for c in called(f"{self.forward}\n{self.backward}") if c.split(".")[0] not in self.helpers]
         return tuple(dict.fromkeys((*calls, *self.also)))
 
     @cached_property
@@ -164,6 +164,14 @@ class Exercise:
     def methods(self) -> tuple[tuple[str, str], ...]:
         """The methods that are called, with their classes."""
         return tuple(m for m in methods(f"{self.forward}\n{self.backward}") if m[0] not in self.helpers)
+
+    def targets(self, phase: str) -> list[str]:
+        """The functions and methods of the submission that forward calls, or backward."""
+        source, before = (self.forward, "") if phase == "forward" else (self.backward, self.forward)
+        found = [c for c in called(f"{before}\n{source}") if c in called(source) and c.split(".")[0] not in self.helpers]
+        found += [f"{c}.{m}" for c, m in self.methods if ((c, m) in methods(self.forward)) == (phase == "forward")]
+        # A driver makes the calls itself: a row's name says whose they are
+        return [*found, self.rows[0 if phase == "forward" else -1]] if self.driver else found
 
     @property
     def rows(self) -> tuple[str, ...]:
