@@ -40,6 +40,7 @@ from refbp.spec import Case, Spec
 from refbp.testing.strategies import assert_agrees, networks
 from refbp.trace.parse import network
 
+pytestmark = pytest.mark.usefixtures("one_registry")
 WRONG = '''
 from dataclasses import dataclass
 import numpy as np
@@ -76,14 +77,6 @@ LEFT_OUT = {
     **dict.fromkeys(("TripletMarginLoss", "TripletMarginWithDistanceLoss"), "more than one prediction"),
     "AdaptiveLogSoftmaxWithLoss": "a layer that takes the target",
 }
-
-
-@pytest.fixture(autouse=True)
-def registry_as_it_was():
-    """A command that runs in this process makes its registry the process's own."""
-    before = registry.current()
-    yield
-    registry.use(before)
 
 
 def refbp(*arguments):

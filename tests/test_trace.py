@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refbp import registry
 from refbp.cli import cli
 from refbp.errors import ArgumentError, RefbpError
 from refbp.trace import setting as settings_
@@ -25,6 +24,7 @@ from refbp.trace.setting import EXAMPLES, Given, example, setting, traced
 from refbp.trace.story import story
 from refbp.trace.tell import told
 
+pytestmark = pytest.mark.usefixtures("one_registry")
 TWO = "Linear(2,2) Sigmoid Linear(2,2) Sigmoid MSELoss"
 
 
@@ -38,14 +38,6 @@ def command(*arguments):
     if result.exception:
         raise result.exception
     return result.return_value, result.stdout
-
-
-@pytest.fixture(autouse=True)
-def registry_as_it_was():
-    """A command that runs in this process makes its registry the process's own."""
-    before = registry.current()
-    yield
-    registry.use(before)
 
 
 def lines_of(trace):

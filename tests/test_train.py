@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from refbp import notation, optim, registry
+from refbp import notation, optim
 from refbp.cli import cli
 from refbp.conformance import alongside
 from refbp.conformance.alongside import Alongside
@@ -40,17 +40,10 @@ from refbp.optim import SGD, Adam
 from refbp.training import asked, checkpoint, curve, data, loop
 from refbp.training.checkpoint import Checkpoint, Epoch
 
+pytestmark = pytest.mark.usefixtures("one_registry")
 DIGITS = Path(__file__).parent / "data" / "digits.npz"
 MLP = "Linear(64,64) ReLU Linear(64,10) CrossEntropyLoss"
 NOISY = "Linear(64,32) BatchNorm1d(32) ReLU Dropout(0.2) Linear(32,10) CrossEntropyLoss"
-
-
-@pytest.fixture(autouse=True)
-def registry_as_it_was():
-    """A command that runs in this process makes its registry the process's own."""
-    before = registry.current()
-    yield
-    registry.use(before)
 
 
 def train(*arguments):

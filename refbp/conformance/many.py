@@ -116,7 +116,7 @@ def fuzz(recipe: Recipe, indices: range, jobs: int, plugins_dirs: Sequence[str])
                 processes.shutdown(wait=False, cancel_futures=True)
                 raise
         chunks = [c for c in chunks if c not in done]
-        if broken and jobs == 1:  # one process takes them in order: it was the first of those left
+        if broken and (jobs == 1 or len(chunks) == 1):  # the only one left; or, as one process takes them in order, the first
             first, *chunks = chunks
             if len(first) == 1:
                 dead = Finding(Verdict.WRONG, PROCESS, "", "the process that ran it died")
