@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from refbp.oracle import layout
 from refbp.oracle.callers import Caller, Outcome
 from refbp.oracle.calls import CallFailed, Scene
 from refbp.oracle.exercise import Exercise
-from refbp.oracle.observation import Observation, Upstream, differs
+from refbp.oracle.observation import Observation, Upstream, axis_names, differs
 from refbp.spec import Case
 
 Array = NDArray[Any]
@@ -53,10 +53,19 @@ class Problem:
     def names(self) -> dict[str, Any]:
         """The reference's arguments and sizes, the batch N, and the forward's options."""
         found: dict[str, Any] = {**self.exercise.values, **self.layer.arguments(), **self.layer.sizes, **self.options}
+        for axis, size in self._axes():
+            found.setdefault(axis, size)
         first = next((a for a in self.inputs if a is not None), None)
         if first is not None and np.ndim(first) and "N" not in found:
             found["N"] = np.shape(first)[0]
         return found
+
+    def _axes(self) -> Iterator[tuple[str, int]]:
+        """The sizes of axes that the reference's patterns name."""
+        for pattern, a in zip(self.layer.inputs().values(), self.inputs, strict=False):
+            if a is not None:
+                named = zip(axis_names(pattern, np.shape(a), self.layer.sizes), np.shape(a), strict=True)
+                yield from ((axis, size) for axis, size in named if axis.isidentifier())
 
 
 def readable(name: str) -> str:
@@ -320,12 +329,13 @@ class Run:
             right = {readable(n): g for n, g in self.right(upstream).items() if g is not None}
         theirs: dict[str, Any] = {}
         expected: dict[str, Any] = {}
+        alone: set[str] = set()  # parts that are seen as the course sees them
         for name, array in self.exercise.gradients.items():
             expression = self.exercise.arrays[array]
             parts = layout.covered(expression, self.problem.arrays)
             if not _given(expression, self.problem) or not set(parts) <= set(right):
                 continue
-            expected |= {real[p]: right[p] for p in parts}
+            expected |= {real[p]: right[p] for p in parts if p not in alone}
             if error or name not in got:
                 continue
             derivative = np.asarray(layout.there(expression, {**self.problem.arrays, **right}, self.problem.names))
@@ -336,19 +346,26 @@ class Run:
             factor = self.factor(name, self.exercise.factors)
             if value.shape != derivative.shape and value.size == derivative.size == 1:
                 value = value.reshape(derivative.shape)
-            if value.shape != derivative.shape or value.dtype.kind not in "fiub":
-                theirs[real[parts[0]]], expected[real[parts[0]]] = value, derivative
-                continue
+            misfit = value.shape != derivative.shape or value.dtype.kind not in "fiub"
             try:
-                back = layout.back(
-                    expression, value, {p: right[p] for p in parts}, {**self.problem.arrays, **self.problem.names}
+                back = (
+                    {}
+                    if misfit
+                    else layout.back(
+                        expression, value, {p: right[p] for p in parts}, {**self.problem.arrays, **self.problem.names}
+                    )
                 )
             except Exception:  # a layout that cannot be undone: then it is seen as the course sees it
+                misfit = True
+            if misfit:
                 theirs[real[parts[0]]], expected[real[parts[0]]] = value, derivative
+                alone.add(parts[0])
                 continue
-            for part, a in back.items():
-                filled = np.where(np.isnan(a) & ~_reached(expression, part, self.problem, right), right[part], a)
-                theirs[real[part]] = filled / factor if factor != 1.0 else filled
+            for part in set(back) - alone:
+                a = back[part] / factor if factor != 1.0 else back[part]
+                told = theirs.get(real[part], right[part])  # other gradients may be other parts of the same array
+                told = right[part] if told is None else told
+                theirs[real[part]] = np.where(_reached(expression, part, self.problem, right), a, told)
         p = self.problem
         return Observation(
             p.layer,

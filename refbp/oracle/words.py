@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from refbp.errors import listed
 from refbp.oracle.attempt import Attempt
 from refbp.oracle.clues import cases, scale, shape
 from refbp.oracle.diagnose import MOST, diagnose
@@ -21,9 +22,12 @@ def explain(row: Row, seconds: float) -> list[Finding]:
         return _of_outputs(told, seconds)
     observations = [a.observation for a in told if a.observation is not None and not _forward_broken(a)]
     names: dict[str, str] = {}
-    for gradient, array in row.exercise.gradients.items():
-        for o in observations:
-            names |= {n: gradient for n in o.expected if _is_of(row.exercise.arrays[array], n)}
+    wrong = {c.name for a in told for c in a.grads if not c.ok}
+    parts = {n for o in observations for n in o.expected}
+    for n in sorted(parts):  # where an array is given in parts, those of them that are wrong
+        of = [g for g, array in row.exercise.gradients.items() if _is_of(row.exercise.arrays[array], n)]
+        if of:
+            names[n] = listed([g for g in of if g in wrong] or of)
     return diagnose(observations, names, seconds) if observations else []
 
 
