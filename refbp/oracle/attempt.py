@@ -185,7 +185,9 @@ def attempt(problem: Problem, caller: Caller, count: bool = False) -> Attempt:
         return Attempt(asked, outputs=outputs, changed=tuple(scene.changed), calls=scene.calls)
     got = {n: scene.values.get(n) for n in exercise.gradients}
     course, autograd = run.grads(upstream, got)
-    told = run.observation(upstream, got, "", tuple(scene.changed), lambda u: _again(asked, caller, u))
+    # A loss's backward that is passed no upstream gradient cannot be asked for another one's
+    again = (lambda u: _again(asked, caller, u)) if exercise.upstreams else None
+    told = run.observation(upstream, got, "", tuple(scene.changed), again)
     return Attempt(asked, None, "", "", outputs, course, autograd, tuple(scene.changed), scene.calls, told)
 
 

@@ -1,0 +1,501 @@
+"""Deep Learning from Scratch 1 and 2 (O'Reilly Japan): layers as objects with forward and backward.
+
+Where the two books differ, both are tried: the first keeps a gradient as ``layer.dW``, the second as ``layer.grads[0]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from refbp.draws import Draw, exactly, integers, labels, normal, special
+from refbp.hookspecs import hookimpl
+from refbp.layers.activation import ReLU, Sigmoid
+from refbp.layers.arithmetic import Add, MatMul, Mul
+from refbp.layers.convolution import Conv2d
+from refbp.layers.dropout import Dropout
+from refbp.layers.embedding import Embedding
+from refbp.layers.graph import Graph
+from refbp.layers.linear import Linear
+from refbp.layers.normalization import BatchNorm1d
+from refbp.layers.pooling import MaxPool2d
+from refbp.layers.recurrent import LSTM, RNN
+from refbp.layers.recurrent_cells import LSTMCell, RNNCell
+from refbp.layers.softmax import Softmax
+from refbp.losses.classification import BCEWithLogitsLoss, CrossEntropyLoss
+from refbp.oracle.exercise import Course, Exercise
+from refbp.spec import Case
+
+FIRST = "volume 1: gradients are attributes (layer.dW)"
+SECOND = "volume 2: gradients are the list layer.grads"
+
+
+def one_hot(n: int, classes: int) -> Draw:
+    """A target of n rows, each with a single 1."""
+    return special(f"one_hot({n}, {classes})", (n, classes), lambda rng: np.eye(classes)[rng.integers(0, classes, n)])
+
+
+def kept(layer: Any, _: tuple[Any, ...], outputs: dict[str, Any]) -> tuple[Any, ...]:
+    """What a dropout has kept, seen from its output; nothing is drawn in evaluation."""
+    return (np.asarray(outputs["out"]) != 0,) if layer.training else ()
+
+
+# Volume 1 ------------------------------------------------------------------------------------------------------------
+
+_ROWS = [Case(Linear(5, 3), normal(7, 5), id="seven rows"), Case(Linear(3, 11), normal(2, 3), id="two rows")]
+_AFFINE: dict[str, Any] = {
+    "forward": "layer = Affine(W, b)\nout = layer.forward(x)",
+    "outputs": {"out": "y"},
+}
+_MORE = {
+    "degenerate": [Case(Linear(4, 1), normal(1, 4), id="one row")],
+    "dtype": [Case(Linear(5, 3), normal(7, 5), id="float32")],
+}
+AFFINE = [
+    Exercise(
+        "Affine.backward",
+        backward="dx = layer.backward(dout)\ndW = layer.dW\ndb = layer.db",
+        arrays={"x": "x.reshape(len(x), 2, 3, -1) if in_features == 12 else x", "W": "weight.T", "b": "bias"},
+        tiers={"std": [*_ROWS, Case(Linear(12, 5), normal(7, 12), id="2×3×2 images")], **_MORE},
+        convention=FIRST,
+        **_AFFINE,
+    ),
+    Exercise(
+        "Affine.backward",
+        backward="dx = layer.backward(dout)\ndW = layer.grads[0]\ndb = layer.grads[1]",
+        arrays={"x": "x", "W": "weight.T", "b": "bias"},
+        tiers={"std": _ROWS, **_MORE},
+        convention=SECOND,
+        **_AFFINE,
+    ),
+]
+RELU = Exercise(
+    "Relu.backward",
+    "layer = Relu()\nout = layer.forward(x)",
+    "dx = layer.backward(dout)",
+    arrays={"x": "x"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [Case(ReLU(), normal(7, 5), id="matrix"), Case(ReLU(), normal(2, 3, 5, 4), id="images")],
+        "degenerate": [Case(ReLU(), exactly([[-1.0, -2.0, -0.5]]), id="nothing passes")],
+        "kink": [Case(ReLU(), exactly([[0.0, 1.0, -1.0], [2.0, 0.0, -0.0]]), id="zeros")],
+    },
+)
+SIGMOID = Exercise(
+    "Sigmoid.backward",
+    "layer = Sigmoid()\nout = layer.forward(x)",
+    "dx = layer.backward(dout)",
+    arrays={"x": "x"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [Case(Sigmoid(), normal(7, 5), id="matrix"), Case(Sigmoid(), normal(2, 3, 5), id="three axes")],
+        "stability": [Case(Sigmoid(), exactly([[-800.0, 800.0, 0.0]]), id="large values")],
+    },
+)
+SOFTMAX_LOSS = Exercise(
+    "SoftmaxWithLoss.backward",
+    "layer = SoftmaxWithLoss()\nloss = layer.forward(x, t)",
+    "dx = layer.backward()",
+    arrays={"x": "input", "t": "target"},
+    outputs={"loss": "loss"},
+    rtol=1e-5,  # the books take log(y + 1e-7)
+    convention="mean over the batch, targets as indices or one-hot",
+    tiers={
+        "std": [
+            Case(CrossEntropyLoss(), normal(7, 5, std=0.5), labels(7, classes=5), id="indices"),
+            Case(CrossEntropyLoss(), normal(2, 3, std=0.5), labels(2, classes=3), id="two rows"),
+            Case(CrossEntropyLoss(), normal(5, 4, std=0.5), one_hot(5, 4), id="one-hot"),
+        ],
+        "degenerate": [Case(CrossEntropyLoss(), normal(1, 3, std=0.5), labels(1, classes=3), id="one row")],
+        "stability": [Case(CrossEntropyLoss(), normal(5, 3, mean=1000.0, std=0.5), labels(5, classes=3), id="large logits")],
+    },
+)
+_BATCHNORM: dict[str, Any] = {
+    "backward": "dx = layer.backward(dout)\ndgamma = layer.dgamma\ndbeta = layer.dbeta",
+    "arrays": {"x": "x", "gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"},
+}
+_TRAINING = (
+    "layer = BatchNormalization(gamma, beta, momentum=0.9, running_mean=mean, running_var=var)\n"
+    "out = layer.forward(x, True)\nnew_mean = layer.running_mean"
+)
+
+
+def batchnorm(eps: float, convention: str) -> Exercise:
+    """Batch normalization with the ε that a book writes into its formula."""
+    return Exercise(
+        "BatchNormalization.backward",
+        _TRAINING,
+        outputs={"out": "y", "new_mean": "new_running_mean"},
+        upstream={"dout": "out"},
+        grads={"dx": "x", "dgamma": "gamma", "dbeta": "beta"},
+        convention=convention,
+        tiers={
+            "std": [
+                Case(BatchNorm1d(5, eps=eps), normal(7, 5), id="seven rows"),
+                Case(BatchNorm1d(3, eps=eps), normal(11, 3, mean=2.0, std=0.3), id="eleven rows"),
+            ],
+            "degenerate": [Case(BatchNorm1d(3, eps=eps), normal(2, 3), id="two rows")],
+            "stability": [
+                Case(BatchNorm1d(2, eps=eps), exactly([[1.0, 2.0], [1.0, 0.0], [1.0, 5.0]]), id="a constant column"),
+            ],
+        },
+        **_BATCHNORM,
+    )
+
+
+BATCHNORM = [
+    batchnorm(1e-6, "ε = 10e-7 beside the variance"),
+    batchnorm(1e-7, "ε = 1e-7 beside the variance"),
+    batchnorm(1e-5, "ε = 1e-5 beside the variance"),
+]
+BATCHNORM_TEST = Exercise(
+    "BatchNormalization.forward (train_flg=False)",
+    "layer = BatchNormalization(gamma, beta, momentum=0.9, running_mean=mean, running_var=var)\nout = layer.forward(x, False)",
+    arrays={"x": "x", "gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"},
+    outputs={"out": "y"},
+    rtol=1e-5,
+    tiers={"mode": [Case(BatchNorm1d(5, eps=1e-6, training=False), normal(7, 5), id="evaluation")]},
+)
+_DROPPED = {
+    "std": [Case(Dropout(0.3), normal(7, 5), id="0.3"), Case(Dropout(0.5), normal(2, 3, 11), id="0.5")],
+    "mode": [Case(Dropout(0.3, training=False), normal(7, 5), id="evaluation")],
+}
+_DROPOUT: dict[str, Any] = {
+    "forward": "layer = Dropout(p)\nout = layer.forward(x, training)",
+    "backward": "dx = layer.backward(dout)",
+    "arrays": {"x": "x"},
+    "outputs": {"out": "y"},
+    "noise": kept,
+}
+DROPOUT = [
+    Exercise(
+        "Dropout.backward",
+        convention="volume 1: what is kept is not scaled in training, everything is by 1 − ratio in evaluation",
+        output_factors={"out": "1 - p"},
+        tiers={"std": _DROPPED["std"]},
+        **_DROPOUT,
+    ),
+    Exercise(
+        "Dropout.backward",
+        convention="volume 2: what is kept is scaled by 1 / (1 − ratio) in training, nothing in evaluation",
+        tiers={"std": _DROPPED["std"]},
+        **_DROPOUT,
+    ),
+]
+DROPOUT_TEST = [
+    Exercise(
+        "Dropout.forward (train_flg=False)",
+        _DROPOUT["forward"],
+        arrays={"x": "x"},
+        outputs={"out": "y"},
+        output_factors=factors,
+        tiers={"mode": _DROPPED["mode"]},
+    )
+    for factors in ({"out": "1 - p"}, {})
+]
+CONVOLUTION = Exercise(
+    "Convolution.backward",
+    "layer = Convolution(W, b, stride, padding)\nout = layer.forward(x)",
+    "dx = layer.backward(dout)\ndW = layer.dW\ndb = layer.db",
+    arrays={"x": "x", "W": "weight", "b": "bias"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [
+            Case(Conv2d(2, 3, (3, 2), stride=1, padding=0), normal(2, 2, 5, 7), id="3×2 filter, pad 0"),
+            Case(Conv2d(3, 2, 3, stride=2, padding=1), normal(2, 3, 7, 5), id="stride 2, pad 1"),
+            Case(Conv2d(2, 5, 2, stride=1, padding=2), normal(3, 2, 3, 4), id="pad 2"),
+        ],
+        "degenerate": [
+            Case(Conv2d(1, 1, 1, stride=1, padding=0), normal(1, 1, 3, 2), id="1×1 filter"),
+            Case(Conv2d(2, 3, 2, stride=3, padding=0), normal(1, 2, 5, 5), id="windows with gaps"),
+        ],
+    },
+)
+POOLING = Exercise(
+    "Pooling.backward",
+    "layer = Pooling(kernel_size[0], kernel_size[1], stride)\nout = layer.forward(x)",
+    "dx = layer.backward(dout)",
+    arrays={"x": "x"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [
+            Case(MaxPool2d((2, 2), stride=2), normal(2, 3, 4, 6), id="2×2"),
+            Case(MaxPool2d((3, 2), stride=1), normal(2, 2, 5, 4), id="overlapping 3×2"),
+            Case(MaxPool2d((2, 2), stride=3), normal(1, 2, 5, 8), id="windows with gaps"),
+        ],
+        "degenerate": [Case(MaxPool2d((3, 3), stride=1), normal(1, 1, 3, 3), id="one window")],
+        "kink": [Case(MaxPool2d((2, 2), stride=2), exactly([[[[1.0, 1.0], [0.0, 1.0]]]]), id="ties")],
+    },
+)
+SIMPLE = [
+    Exercise(
+        f"{name}.backward",
+        f"layer = {name}()\nout = layer.forward(x, y)",
+        "dx, dy = layer.backward(dout)",
+        arrays={"x": "x1", "y": "x2"},
+        outputs={"out": "y"},
+        upstream={"dout": "out"},
+        tiers={"std": [Case(operation, normal(3, 2), normal(3, 2)), Case(operation, normal(), normal(), id="numbers")]},
+    )
+    for name, operation in (("MulLayer", Mul()), ("AddLayer", Add()))
+]
+_NET = """
+def net(W1, b1, W2, b2):
+    made = submission.TwoLayerNet(W1.shape[0], W1.shape[1], W2.shape[1])
+    for name, value in (("W1", W1), ("b1", b1), ("W2", W2), ("b2", b2)):
+        made.params[name][...] = value  # in place: its layers hold the same arrays
+    return made
+"""
+
+
+def two_layers(n_in: int, hidden: int, n_out: int) -> Graph:
+    """Two affine layers with a ReLU between them, and the loss."""
+    layers = f"h = Linear({n_in}, {hidden})(x); a = ReLU(h); z = Linear({hidden}, {n_out})(a)"
+    return Graph(f"{layers}; loss = CrossEntropyLoss(z, t)")
+
+
+TWO_LAYER_NET = Exercise(
+    "TwoLayerNet.gradient",
+    "model = net(W1, b1, W2, b2)\nloss = model.loss(x, t)",
+    "grads = model.gradient(x, t)\ndW1 = grads['W1']\ndb1 = grads['b1']\ndW2 = grads['W2']\ndb2 = grads['b2']",
+    arrays={"x": "x", "t": "t", "W1": "h_weight.T", "b1": "h_bias", "W2": "z_weight.T", "b2": "z_bias"},
+    outputs={"loss": "loss"},
+    driver=_NET,
+    also=("TwoLayerNet", "TwoLayerNet.loss", "TwoLayerNet.gradient"),
+    forward_name="TwoLayerNet.loss",
+    rtol=1e-5,
+    convention="chapter 5: affine, ReLU, affine, softmax loss; no regulariser",
+    tiers={
+        "std": [
+            Case(two_layers(5, 7, 3), normal(2, 5, std=0.5), labels(2, classes=3), id="indices"),
+            Case(two_layers(4, 3, 5), normal(11, 4, std=0.5), one_hot(11, 5), id="one-hot"),
+        ],
+        "degenerate": [Case(two_layers(2, 3, 2), normal(1, 2, std=0.5), labels(1, classes=2), id="one row")],
+    },
+)
+
+# Volume 2 ------------------------------------------------------------------------------------------------------------
+
+MATMUL = Exercise(
+    "MatMul.backward",
+    "layer = MatMul(W)\nout = layer.forward(x)",
+    "dx = layer.backward(dout)\ndW = layer.grads[0]",
+    arrays={"x": "x1", "W": "x2"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [Case(MatMul(), normal(7, 5), normal(5, 3), id="seven rows"), Case(MatMul(), normal(2, 3), normal(3, 11))],
+        "degenerate": [Case(MatMul(), normal(1, 4), normal(4, 1), id="one row")],
+    },
+)
+EMBEDDING = Exercise(
+    "Embedding.backward",
+    "layer = Embedding(W)\nout = layer.forward(idx)",
+    "layer.backward(dout)\ndW = layer.grads[0]",
+    arrays={"idx": "input", "W": "weight"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [
+            Case(Embedding(7, 3), exactly([4, 2, 0, 6]), id="rows once"),
+            Case(Embedding(7, 3), exactly([1, 5, 1, 1, 2]), id="a row three times"),
+        ],
+        "degenerate": [Case(Embedding(3, 2), exactly([1]), id="one row")],
+    },
+)
+SIGMOID_LOSS = Exercise(
+    "SigmoidWithLoss.backward",
+    "layer = SigmoidWithLoss()\nloss = layer.forward(x, t)",
+    "dx = layer.backward()",
+    arrays={"x": "input", "t": "target.astype(np.int64)"},
+    outputs={"loss": "loss"},
+    rtol=1e-5,  # the book takes log(y + 1e-7)
+    convention="mean over the batch",
+    tiers={
+        "std": [
+            Case(BCEWithLogitsLoss(), normal(7), exactly(0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0), id="seven rows"),
+            Case(BCEWithLogitsLoss(), normal(2), exactly(1.0, 0.0), id="two rows"),
+        ],
+        "degenerate": [Case(BCEWithLogitsLoss(), normal(1), exactly([1.0]), id="one row")],
+    },
+)
+GATES = "np.concatenate([{0}[H:2*H], {0}[2*H:3*H], {0}[:H], {0}[3*H:]])".replace("H", "hidden_size")
+_CELL = {"Wx": "weight_ih", "Wh": "weight_hh", "b": "bias_ih"}
+
+
+def _weights(gates: bool, suffix: str = "") -> dict[str, str]:
+    """The three arrays of a recurrent layer: features in rows, gates side by side in the book's order."""
+    named = {n: GATES.format(f"{w}{suffix}") if gates else f"{w}{suffix}" for n, w in _CELL.items()}
+    return {n: e if n == "b" else f"{e}.T" for n, e in named.items()}
+
+
+_CELL_GRADS = "\ndWx = layer.grads[0]\ndWh = layer.grads[1]\ndb = layer.grads[2]"
+RNN_CELL = Exercise(
+    "RNN.backward",
+    "layer = RNN(Wx, Wh, b)\nh_next = layer.forward(x, h_prev)",
+    "dx, dh_prev = layer.backward(dh_next)" + _CELL_GRADS,
+    arrays={"x": "x", "h_prev": "h_0", **_weights(gates=False)},
+    outputs={"h_next": "h_1"},
+    fixed={"bias_hh": 0.0},
+    tiers={
+        "std": [
+            Case(RNNCell(5, 3), normal(7, 5), normal(7, 3), id="seven rows"),
+            Case(RNNCell(2, 11), normal(3, 2), normal(3, 11), id="three rows"),
+        ],
+        "degenerate": [Case(RNNCell(2, 1), normal(1, 2), normal(1, 1), id="one row")],
+    },
+)
+LSTM_CELL = Exercise(
+    "LSTM.backward",
+    "layer = LSTM(Wx, Wh, b)\nh_next, c_next = layer.forward(x, h_prev, c_prev)",
+    "dx, dh_prev, dc_prev = layer.backward(dh_next, dc_next)" + _CELL_GRADS,
+    arrays={"x": "x", "h_prev": "h_0", "c_prev": "c_0", **_weights(gates=True)},
+    outputs={"h_next": "h_1", "c_next": "c_1"},
+    fixed={"bias_hh": 0.0},
+    convention="gates side by side in the order f, g, i, o",
+    tiers={
+        "std": [
+            Case(LSTMCell(5, 3), normal(7, 5), normal(7, 3), normal(7, 3), id="seven rows"),
+            Case(LSTMCell(2, 5), normal(3, 2), normal(3, 5), normal(3, 5), id="three rows"),
+        ],
+        "degenerate": [Case(LSTMCell(2, 1), normal(1, 2), normal(1, 1), normal(1, 1), id="one row")],
+    },
+)
+TIME_RNN = Exercise(
+    "TimeRNN.backward",
+    "layer = TimeRNN(Wx, Wh, b)\nhs = layer.forward(xs)",
+    "dxs = layer.backward(dhs)" + _CELL_GRADS,
+    arrays={"xs": "x", **_weights(gates=False, suffix="_l0")},
+    outputs={"hs": "y"},
+    fixed={"bias_hh_l0": 0.0},
+    tiers={
+        "std": [
+            Case(RNN(5, 3, batch_first=True), normal(7, 2, 5), id="two steps"),
+            Case(RNN(2, 3, batch_first=True), normal(3, 5, 2), id="five steps"),
+        ],
+        "degenerate": [Case(RNN(3, 2, batch_first=True), normal(2, 1, 3), id="one step")],
+    },
+)
+TIME_RNN_STATEFUL = Exercise(
+    "TimeRNN.backward (stateful)",
+    "layer = TimeRNN(Wx, Wh, b, True)\nlayer.set_state(h)\nhs = layer.forward(xs)",
+    "dxs = layer.backward(dhs)\ndh = layer.dh" + _CELL_GRADS,
+    arrays={"xs": "x", "h": "h_0[0]", **_weights(gates=False, suffix="_l0")},
+    outputs={"hs": "y"},
+    fixed={"bias_hh_l0": 0.0},
+    forward_name="TimeRNN.forward (stateful)",
+    tiers={"std": [Case(RNN(2, 3, batch_first=True), normal(5, 4, 2), normal(1, 5, 3), id="four steps")]},
+)
+TIME_LSTM = Exercise(
+    "TimeLSTM.backward",
+    "layer = TimeLSTM(Wx, Wh, b)\nhs = layer.forward(xs)",
+    "dxs = layer.backward(dhs)" + _CELL_GRADS,
+    arrays={"xs": "x", **_weights(gates=True, suffix="_l0")},
+    outputs={"hs": "y"},
+    fixed={"bias_hh_l0": 0.0},
+    convention="gates side by side in the order f, g, i, o",
+    tiers={
+        "std": [
+            Case(LSTM(5, 3, batch_first=True), normal(7, 2, 5), id="two steps"),
+            Case(LSTM(2, 3, batch_first=True), normal(3, 5, 2), id="five steps"),
+        ],
+        "degenerate": [Case(LSTM(3, 2, batch_first=True), normal(2, 1, 3), id="one step")],
+    },
+)
+TIME_AFFINE = Exercise(
+    "TimeAffine.backward",
+    "layer = TimeAffine(W, b)\nout = layer.forward(x)",
+    "dx = layer.backward(dout)\ndW = layer.grads[0]\ndb = layer.grads[1]",
+    arrays={"x": "x", "W": "weight.T", "b": "bias"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [
+            Case(Linear(5, 3), normal(7, 2, 5), id="two steps"),
+            Case(Linear(2, 11), normal(3, 5, 2), id="five steps"),
+        ],
+        "degenerate": [Case(Linear(3, 2), normal(1, 1, 3), id="one step")],
+    },
+)
+TIME_EMBEDDING = Exercise(
+    "TimeEmbedding.backward",
+    "layer = TimeEmbedding(W)\nout = layer.forward(xs)",
+    "layer.backward(dout)\ndW = layer.grads[0]",
+    arrays={"xs": "input", "W": "weight"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [
+            Case(Embedding(7, 3), exactly([[4, 2, 0], [6, 1, 3]]), id="rows once"),
+            Case(Embedding(5, 2), integers(4, 7, high=5), id="rows again and again"),
+        ],
+        "degenerate": [Case(Embedding(3, 2), exactly([[1]]), id="one step")],
+    },
+)
+TIME_LOSS = Exercise(
+    "TimeSoftmaxWithLoss.backward",
+    "layer = TimeSoftmaxWithLoss()\nloss = layer.forward(xs, ts)",
+    "dxs = layer.backward()",
+    arrays={"xs": "input.transpose(0, 2, 1)", "ts": "target"},
+    outputs={"loss": "loss"},
+    convention="mean over every step whose target is not −1",
+    tiers={
+        "std": [
+            Case(CrossEntropyLoss(ignore_index=-1), normal(3, 5, 2), labels(3, 2, classes=5), id="two steps"),
+            Case(CrossEntropyLoss(ignore_index=-1), normal(2, 3, 7), labels(2, 7, classes=3, ignored=-1), id="some ignored"),
+        ],
+        "degenerate": [Case(CrossEntropyLoss(ignore_index=-1), normal(1, 3, 1), labels(1, 1, classes=3), id="one step")],
+    },
+)
+WEIGHT_SUM = Exercise(
+    "WeightSum.backward",
+    "layer = WeightSum()\nc = layer.forward(hs, a)",
+    "dhs, da = layer.backward(dc)",
+    arrays={"hs": "hs", "a": "a[:, 0]"},
+    outputs={"c": "c[:, 0]"},
+    tiers={
+        "std": [Case(Graph("c = a @ hs"), normal(3, 1, 5), normal(3, 5, 2), id="five steps")],
+        "degenerate": [Case(Graph("c = a @ hs"), normal(1, 1, 1), normal(1, 1, 3), id="one step")],
+    },
+)
+ATTENTION_WEIGHT = Exercise(
+    "AttentionWeight.backward",
+    "layer = AttentionWeight()\na = layer.forward(hs, h)",
+    "dhs, dh = layer.backward(da)",
+    arrays={"hs": "hs", "h": "h[:, :, 0]"},
+    outputs={"a": "a[:, :, 0]"},
+    tiers={
+        "std": [Case(Graph("s = hs @ h; a = Softmax(1)(s)"), normal(3, 5, 2), normal(3, 2, 1), id="five steps")],
+        "degenerate": [Case(Graph("s = hs @ h; a = Softmax(1)(s)"), normal(2, 1, 3), normal(2, 3, 1), id="one step")],
+    },
+)
+SOFTMAX = Exercise(
+    "Softmax.backward",
+    "layer = Softmax()\nout = layer.forward(x)",
+    "dx = layer.backward(dout)",
+    arrays={"x": "x"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [Case(Softmax(1), normal(7, 5), id="seven rows"), Case(Softmax(1), normal(2, 3), id="two rows")],
+        "degenerate": [Case(Softmax(1), normal(3, 1), id="one class")],
+        "stability": [Case(Softmax(1), normal(3, 4, mean=1000.0), id="large values")],
+    },
+)
+
+
+@hookimpl
+def refbp_exercises() -> Iterator[Course]:
+    """Both volumes."""
+    first = [*AFFINE, RELU, SIGMOID, SOFTMAX_LOSS, *BATCHNORM, BATCHNORM_TEST, *DROPOUT, *DROPOUT_TEST, CONVOLUTION]
+    second = [MATMUL, EMBEDDING, SIGMOID_LOSS, RNN_CELL, LSTM_CELL, TIME_RNN, TIME_RNN_STATEFUL, TIME_LSTM, TIME_AFFINE]
+    last = [TIME_EMBEDDING, TIME_LOSS, WEIGHT_SUM, ATTENTION_WEIGHT, SOFTMAX]
+    yield Course(
+        "dlfs",
+        "Deep Learning from Scratch 1 and 2",
+        [*first, POOLING, *SIMPLE, TWO_LAYER_NET, *second, *last],
+        conventions=(
+            "A weight is (in, out), a bias (out,), images are NCHW.",
+            "Losses are means over the batch, and their backward gives the gradient of the mean: no layer divides again.",
+            "dropout_ratio is the probability that an element is dropped.",
+            "Running averages keep momentum of the old and take 1 − momentum of the new.",
+        ),
+        url="https://github.com/oreilly-japan/deep-learning-from-scratch",
+    )
