@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from refbp.contract import Layer
@@ -124,6 +125,10 @@ class Spec:
 
     def case_ids(self) -> list[str]:
         """One distinct id per case: the given one, else the layer's arguments; numbered where two are alike."""
+        return list(self._case_ids)
+
+    @cached_property
+    def _case_ids(self) -> list[str]:
         ids: list[str] = []
         for case in self.cases:
             base = case.id or _slug(case)

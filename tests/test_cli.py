@@ -6,6 +6,7 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
+from command import refbp
 
 WRONG = '''
 from dataclasses import dataclass
@@ -34,19 +35,6 @@ def refbp_layers():
 '''
 
 
-def refbp(*arguments, cwd=None, **env):
-    import os
-
-    return subprocess.run(
-        [sys.executable, "-m", "refbp", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **env},
-    )
-
-
 @pytest.fixture
 def wrong(tmp_path):
     path = tmp_path / "wrong.py"
@@ -55,7 +43,8 @@ def wrong(tmp_path):
 
 
 def test_verify_prints_a_table_and_exits_with_0():
-    run = refbp("verify", "Linear", "MSELoss")
+    command = [sys.executable, "-m", "refbp", "verify", "Linear", "MSELoss"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0
     assert run.stderr == ""
     lines = run.stdout.splitlines()

@@ -4,10 +4,10 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import refbp
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -44,9 +44,7 @@ def test_the_readmes_commands_run_in_order(tmp_path):
     for command in _commands(README):
         if INSTALLS.search(command) or command == "refbp verify":
             continue  # the environment that runs this test is installed so; verifying everything is tests/test_conformance.py
-        run = subprocess.run(
-            [sys.executable, "-m", *shlex.split(command)], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        run = refbp(*shlex.split(command)[1:], cwd=tmp_path)
         assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
         ran += 1
     assert ran >= 6
@@ -57,9 +55,7 @@ def test_the_plugins_readmes_commands_run_in_order(tmp_path):
     commands = _commands(PLUGINS)
     assert len(commands) >= 4
     for command in commands:
-        run = subprocess.run(
-            [sys.executable, "-m", *shlex.split(command)], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        run = refbp(*shlex.split(command)[1:], cwd=tmp_path)
         assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
 
 

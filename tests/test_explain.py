@@ -1,13 +1,13 @@
 """What ``refbp verify`` says of a wrong layer beyond its numbers: why, the smallest input, a script that repeats it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import wrong_layers
+from command import run
 
 from refbp import registry
 from refbp.conformance import explain
@@ -43,15 +43,9 @@ def refbp_layers():
 '''
 
 
-def run(*arguments, cwd, **env):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **env},
-    )
+def alone(script, cwd):
+    """In a process that imports what there is from the folder."""
+    return subprocess.run([sys.executable, script], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -95,13 +89,13 @@ def test_the_script_repeats_the_failure_without_torch(doubled):
     text = (doubled / "again.py").read_text()
     assert "torch" not in text
     (doubled / "torch.py").write_text("raise ImportError('no torch here')")
-    again = run("again", cwd=doubled)
+    again = alone("again.py", cwd=doubled)
     assert again.returncode == 1
     assert "got      2.0" in again.stdout
     assert "expected 3.0" in again.stdout
     assert "AssertionError" in again.stderr
     (doubled / "doubled.py").write_text(DOUBLED.replace("2 * dy)", "3 * dy)"))
-    assert run("again", cwd=doubled).returncode == 0
+    assert alone("again.py", cwd=doubled).returncode == 0
 
 
 def test_no_script_is_written_where_nothing_is_wrong_and_that_is_said(tmp_path):

@@ -49,14 +49,19 @@ def verify_command(
     if not entries:
         raise UnknownNameError(f"nothing is selected: plugin {only_plugin} provides none of {', '.join(names)}.")
 
-    from refbp.conformance import parallel, report
+    from refbp.conformance import parallel
+
+    count = parallel.jobs_for(jobs, sum(len(e.spec.cases) for e in entries))
+    if count > 1:
+        parallel.prepare()
+
+    from refbp.conformance import report
     from refbp.conformance.explain import verify_and_explain
     from refbp.conformance.trial import SEED
     from refbp.conformance.verify import check_selection, died
 
     check_selection([e.spec for e in entries], cases, checks)
     seed = SEED if seed is None else seed
-    count = parallel.jobs_for(jobs, sum(len(e.spec.cases) for e in entries))
     quiet = json_file == "-"
     if not quiet:
         click.echo(" · ".join(f"{n} {v}" for n, v in report.versions().items()) + f" · seed {seed}\n")

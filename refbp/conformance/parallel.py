@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from refbp import registry
@@ -62,9 +63,23 @@ def each(
 
 def pool(jobs: int, plugins_dirs: Sequence[str]) -> ProcessPoolExecutor:
     """Processes of their own, each with these plugins."""
-    # Spawned, not forked: a forked child of a process in which torch has threads may hang.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(tuple(plugins_dirs),))
+    return ProcessPoolExecutor(jobs, _context(), initializer=_start, initargs=(tuple(plugins_dirs),))
+
+
+def prepare() -> None:
+    """Begin to import torch for the processes to come, beside this one, which will need it too."""
+    if (context := _context()).get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        context.set_forkserver_preload(["refbp.conformance.verify"])
+        forkserver.ensure_running()
+
+
+def _context() -> BaseContext:
+    # Not forked off this process: a forked child of a process in which torch has threads may hang. The server that they
+    # are forked off has imported torch once for all of them, and done nothing with it.
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
 
 
 def _start(plugins_dirs: tuple[str, ...]) -> None:

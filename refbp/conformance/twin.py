@@ -97,7 +97,7 @@ class TorchRun:
         sought = {n: t for n, t in {**floats, **named}.items() if wanted is None or n in wanted}
         for n, t in {**floats, **named}.items():
             t.requires_grad_(wanted is None or n in wanted)
-        torch.manual_seed(trial.noise_seed)
+        seed(trial.noise_seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outputs = call(spec, module, [None if t is None else t.clone() for t in inputs], trial.case.options)
@@ -107,8 +107,9 @@ class TorchRun:
         pairs = [(y, torch.from_numpy(u)) for y, u in zip(outputs, trial.upstream_for(self.outputs), strict=True)
                  if u is not None and y.requires_grad]  # fmt: skip
         if pairs and sought:
-            ys, us = zip(*pairs, strict=True)
-            grads = torch.autograd.grad(ys, list(sought.values()), us, allow_unused=True)
+            # Σ y · u sends u, to the bit, back into y; and torch loads no symbolic algebra for it, as it does for given u
+            sums = [(y * u).sum() for y, u in pairs]
+            grads = torch.autograd.grad(sums, list(sought.values()), allow_unused=True)
             self.grads = {n: _numbers(g, named.get(n)) for n, g in zip(sought, grads, strict=True)}
 
 
@@ -172,7 +173,7 @@ class Probe:
     def __call__(self, *inputs: Array) -> Array:
         """The twin's first output for other inputs, under the seed of the run that is checked."""
         module = in_mode(copy.deepcopy(self._module), self._layer)
-        _seed(self._seed)
+        seed(self._seed)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return call(self._spec, module, [tensor(a) for a in inputs], self._options)[0].numpy()
@@ -184,7 +185,7 @@ class Probe:
         module = copy.deepcopy(self._module)
         with Recording(self._layer, module) as recording, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _seed(self._seed)
+            seed(self._seed)
             call(self._spec, module, [tensor(a) for a in inputs], self._options)
         return recording.noise()
 
@@ -195,22 +196,26 @@ class Probe:
 
     def dropout(self, *shapes: Sequence[int], p: float) -> list[Array]:
         """The masks that torch's dropout draws, one after the other, under the seed of the run that is checked."""
-        _seed(self._seed)
+        seed(self._seed)
         return [torch.nn.functional.dropout(torch.ones(*s, dtype=torch.float64), p).numpy() != 0 for s in shapes]
 
     def uniform(self, *shape: int) -> Array:
         """What torch.rand draws first in float64, under the seed of the run that is checked."""
-        _seed(self._seed)
+        seed(self._seed)
         return torch.rand(*shape, dtype=torch.float64).numpy()
 
     def gumbel(self, shape: Sequence[int]) -> Array:
         """The noise −log E, E exponential, that torch's gumbel_softmax draws under the seed of the run that is checked."""
-        _seed(self._seed)
+        seed(self._seed)
         return -torch.empty(*shape, dtype=torch.float64).exponential_().log().numpy()
 
 
-def _seed(seed: int | torch.Tensor) -> None:
-    torch.set_rng_state(seed) if isinstance(seed, torch.Tensor) else torch.manual_seed(seed)
+def seed(to: int | torch.Tensor) -> None:
+    """Torch's randomness from here on: a number, or the state that torch was in.
+
+    The processor's generator alone: ``torch.manual_seed`` notes for every accelerator, present or not, who asked.
+    """
+    torch.set_rng_state(to) if isinstance(to, torch.Tensor) else torch.default_generator.manual_seed(to)
 
 
 def raises(run: Callable[[], Any]) -> Exception | None:

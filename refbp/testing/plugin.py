@@ -65,6 +65,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("refbp_plugin", plugins, ids=[p.name for p in plugins])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A check in a worker of pytest-xdist is run as any item is, and sends home its verdict and nothing else.
+
+    Six messages about each of tens of thousands of items would cost more than the checks. What fails, in whichever
+    phase, is sent as always.
+    """
+    if not hasattr(item.config, "workerinput") or "refbp_item" not in getattr(item, "fixturenames", ()):
+        return None
+    from _pytest.runner import runtestprotocol
+
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
 @pytest.fixture(scope="session")
 def refbp_registry(pytestconfig: pytest.Config) -> Registry:
     """The registry that the conformance items were made from."""
