@@ -61,7 +61,7 @@ SECOND = [
         "dout * (self.t - self.y) / len(self.t)",
         r"−1|sign|minus",
     ),
-    Wrong("RNN.backward", "dz = dh_next - dh_next * h_next**2", "dz = dh_next * h_next"),
+    Wrong("RNN.backward", "dz = dh_next - dh_next * h_next**2", "dz = dh_next - dh_next * h_next", r"square is missing"),
     Wrong("RNN.backward", "h_prev.T @ dz", "h_next.T @ dz", r"state after the step"),
     Wrong(
         "LSTM.backward",
@@ -86,7 +86,7 @@ SECOND = [
         "total[self.xs] += dout",
         r"more than once|repeated|twice|several",
     ),
-    Wrong("TimeSoftmaxWithLoss.backward", "dout * dx * mask[:, :, None] / mask.sum()", "dout * dx / mask.sum()"),
+    Wrong("TimeSoftmaxWithLoss.backward", "dout * dx * mask[:, :, None] / mask.sum()", "dout * dx / mask.sum()", r"ignored"),
     Wrong(
         "TimeSoftmaxWithLoss.backward",
         "dout * dx * mask[:, :, None] / mask.sum()",

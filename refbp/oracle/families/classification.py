@@ -60,11 +60,26 @@ def _scores(o: Observation) -> dict[str, Array]:
     return {"input": dl * (o.x - one_hot)}
 
 
+def _unmasked(o: Observation) -> dict[str, Array]:
+    """What a row whose target is ignored would send back, were it not: −1 is the last class to NumPy."""
+    layer: Any = o.layer
+    target, classes = np.asarray(o.inputs[1]), o.x.shape[1] if o.x.ndim > 1 else 0
+    ignored = target == layer.ignore_index if target.dtype.kind in "iu" else np.zeros(0, bool)
+    plain = layer.weight is None and not getattr(layer, "label_smoothing", 0) and -classes <= layer.ignore_index < classes
+    if not (plain and ignored.any() and not ignored.all()):
+        return {}
+    dl = np.expand_dims(np.broadcast_to(_share(o, (~ignored).sum()), target.shape), 1)
+    return {"input": dl * (softmax(o.x, 1) - np.moveaxis(np.eye(classes)[target], -1, 1))}
+
+
 FAMILIES = (
     Family(
         ("CrossEntropyLoss",),
         _rows,
-        mistakes=(Mistake("the scores x themselves stand where softmax(x) is meant", _scores),),
+        mistakes=(
+            Mistake("the scores x themselves stand where softmax(x) is meant", _scores),
+            Mistake("what is ignored is left out of the loss, but not out of the gradient: its rows are zero", _unmasked),
+        ),
     ),
     Family(
         ("BCELoss",),
