@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -155,6 +156,14 @@ def test_the_two_cases_and_what_is_remembered_are_named():
     assert "Case 2: ∂C/∂z¹ = σ′(z¹)·Σₖ w²ₖ ∂C/∂z²ₖ" in text
     assert "∂C/∂z¹₁ = σ′(z¹₁)·(w²₁₁·∂C/∂z²₁ + w²₂₁·∂C/∂z²₂) = 0.01766·(2·(−0.01608) + (−2)·0.0109)" in text
     assert "Remembered: x, which is ∂z¹/∂w¹; W¹; σ′(z¹)." in text
+
+
+def test_the_losses_of_a_few_numbers_are_written_out():
+    entropy = "\n".join(told(traced("Linear(2,3) CrossEntropyLoss", Given(input=("1,-1; 0.5,2",), target="2,0")), 200))
+    assert "C = (log(exp(y₁₁) + exp(y₁₂) + exp(y₁₃)) − y₁₃ + log(exp(y₂₁) + exp(y₂₂) + exp(y₂₃)) − y₂₁)/2 = (log(" in entropy
+    assert "Case 1, without an activation: ∂C/∂Y is the loss's slope alone." in entropy
+    binary = "\n".join(told(traced("Linear(2,1) Sigmoid BCELoss", Given(input=("1,-1",), target="1")), 200))
+    assert "C = −(t₁·log(y₁) + (1 − t₁)·log(1 − y₁)) = " in binary
 
 
 NUMBERS = {
@@ -379,6 +388,7 @@ def test_a_state_from_a_file_is_the_state(tmp_path):
         ([TWO, "--input", "objects.npz"], "Python objects"),
         ([TWO, "--input", "noraml(2,2)"], "did you mean normal"),
         ([TWO, "--input", "normal(99999,99999)"], "wanted at most"),
+        ([TWO, "--target", "labels(2)"], "wanted labels\\(3, classes=2\\), say"),
         ([TWO, "--input", "[[1,2],[3]]"], "different lengths"),
         ([TWO, "--target", "1,2,3"], "do not belong together"),
         (["Linear(2,3) CrossEntropyLoss", "--target", "7"], "class 7; wanted 0 to 2"),
@@ -460,3 +470,20 @@ def test_the_readmes_trace_and_picture_are_what_the_command_makes(tmp_path, monk
     assert len(check_printed(shown, 4)) == 53
     assert (root / "tests/data/sigmoid.svg").read_text() == (tmp_path / "sigmoid.svg").read_text()
     assert "(tests/data/sigmoid.svg)" in readme
+
+
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real.svg").write_text("old")
+    (tmp_path / "link.svg").symlink_to("real.svg")
+    os.mkfifo(tmp_path / "pipe.svg")
+    reader = os.open("pipe.svg", os.O_RDONLY | os.O_NONBLOCK)
+    for name in ("link.svg", "pipe.svg"):
+        assert command("trace", "--example", "one-path", "--svg", name)[0] == 0
+    drawn = (tmp_path / "real.svg").read_bytes()
+    assert drawn.startswith(b"<svg")
+    assert os.read(reader, 1 << 16) == drawn
+    os.close(reader)
+    assert (tmp_path / "link.svg").is_symlink()
+    assert (tmp_path / "pipe.svg").is_fifo()
+    assert len(os.listdir(tmp_path)) == 3

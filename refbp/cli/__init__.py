@@ -19,6 +19,7 @@ from refbp import __version__
 COMMANDS = {
     "verify": ("verify", "Prove the registered layers and losses against torch."),
     "check": ("check", "Check somebody's backprop, and say what is wrong with it."),
+    "grade": ("grade", "Grade many submissions of a course, side by side."),
     "list": ("catalogue", "List the registered layers and losses."),
     "show": ("catalogue", "Show one layer: formula, derivation, fields, shapes, state, twin, source."),
     "plugins": ("catalogue", "Show every plugin: what it provides, or why it failed."),
@@ -54,7 +55,7 @@ class _Lazy(click.Group):
         from refbp.errors import did_you_mean
 
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"no command is called {args[0]!r}{did_you_mean(args[0], list(COMMANDS))}.", ctx)
+            raise click.UsageError(f"no command is called {args[0]!r}{did_you_mean(args[0], list(COMMANDS)) or '.'}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -77,6 +78,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    except SystemExit:  # click's answer to a reader that has gone is 1, which here says that something is wrong
+        code = 0
     except (click.Abort, KeyboardInterrupt):
         click.echo("refbp: interrupted.", err=True)
         code = 130

@@ -66,10 +66,22 @@ def write_file(path: str | Path, content: str | bytes) -> None:
         raise click.UsageError(f"the folder {path.parent} does not exist: make it, or write to another.")
     if path.is_dir():
         raise click.UsageError(f"{path} is a folder: give the name of a file in it.")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):  # a device, a pipe: not to be replaced
+            with path.open("wb") as file:
+                file.write(data)
+        else:
+            _replace(path.resolve(), data)  # a link stays a link
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(data)
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a report from the web server that is to show it
         os.replace(temporary, path)
     except BaseException:

@@ -99,7 +99,8 @@ def _of_file(what: str, path: Path) -> Array:
 def _drawn(what: str, text: str, rng: np.random.Generator) -> Array:
     name = text.partition("(")[0]
     if name not in DRAWS:
-        raise ArgumentError(f"{what}: {name!r} is no draw{did_you_mean(name, DRAWS) or '; known: ' + ', '.join(DRAWS)}.")
+        hint = did_you_mean(name, DRAWS) or f"; known: {', '.join(DRAWS)}."
+        raise ArgumentError(f"{what}: {name!r} is no draw{hint}")
     try:
         node = ast.parse(text, mode="eval").body
         assert isinstance(node, ast.Call)

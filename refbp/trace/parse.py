@@ -110,7 +110,8 @@ def _parted(layers: Sequence[Layer[Any]]) -> tuple[Sequential, Layer[Any] | None
 
 def _network_of(entries: Mapping[str, Any]) -> tuple[Sequential, Layer[Any] | None]:
     if unknown := [k for k in entries if k not in KEYS]:
-        raise ArgumentError(f"{unknown[0]} is no entry{did_you_mean(unknown[0], KEYS) or '; known: ' + ', '.join(KEYS)}.")
+        hint = did_you_mean(unknown[0], KEYS) or f"; known: {', '.join(KEYS)}."
+        raise ArgumentError(f"{unknown[0]} is no entry{hint}")
     if "network" not in entries:
         raise ArgumentError('there is no network in it; wanted network = "Linear(2,2) Sigmoid MSELoss", say.')
     given = entries["network"]

@@ -63,8 +63,8 @@ class Given:
 def example(name: str) -> Problem:
     """A network that comes with refbp, with its input, target and state."""
     if name not in EXAMPLES:
-        hint = did_you_mean(name, list(EXAMPLES)) or f"; known: {', '.join(EXAMPLES)}"
-        raise ArgumentError(f"no example is called {name!r}{hint}.")
+        hint = did_you_mean(name, list(EXAMPLES)) or f"; known: {', '.join(EXAMPLES)}."
+        raise ArgumentError(f"no example is called {name!r}{hint}")
     text, _, entries = EXAMPLES[name]
     found = problem(text)
     return Problem(found.network, found.loss, entries)
@@ -134,7 +134,8 @@ def _inputs(made: Program, given: Any, rng: np.random.Generator) -> dict[str, li
     leaves = [n for n in made.leaves if made.graph or n != "t"]
     named = _named(given, leaves)
     if extra := [n for n in named if n not in leaves]:
-        raise ArgumentError(f"there is no input {extra[0]}{did_you_mean(extra[0], leaves) or '; wanted ' + ', '.join(leaves)}.")
+        hint = did_you_mean(extra[0], leaves) or f"; wanted {', '.join(leaves)}."
+        raise ArgumentError(f"there is no input {extra[0]}{hint}")
     found = {}
     for name in leaves:
         if name in named:
