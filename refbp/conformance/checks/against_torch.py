@@ -104,16 +104,14 @@ def init(trial: Trial) -> Outcome | None:
     """``init`` draws every parameter and buffer from the distribution that torch draws it from (on the first case)."""
     if trial.index != 0 or not trial.state:
         return None
-    import torch
-
-    torch.manual_seed(trial.noise_seed)
+    twin.seed(trial.noise_seed)
     rng = trial.rng("init")
     size = min(max(1, math.prod(a.shape)) for a in trial.state.values())
     builds = max(2, min(200, 1000 // size))
-    modules = [twin.build(trial.spec, trial.layer) for _ in range(builds)]
+    modules = [dict(twin.build(trial.spec, trial.layer).state_dict()) for _ in range(builds)]
     states = [trial.layer.init(rng) for _ in range(builds)]
     for name in trial.state:
-        theirs = np.concatenate([np.ravel(m.state_dict()[name].numpy()) for m in modules]).astype(float)
+        theirs = np.concatenate([np.ravel(m[name].numpy()) for m in modules]).astype(float)
         ours = np.concatenate([np.ravel(s[name]) for s in states]).astype(float)
         if (distance := _kolmogorov_smirnov(ours, theirs)) > 2.2 * math.sqrt(2 / len(ours)):
             return broken(
