@@ -159,7 +159,7 @@ def test_the_two_cases_and_what_is_remembered_are_named():
 
 
 def test_the_losses_of_a_few_numbers_are_written_out():
-    entropy = "\n".join(told(traced("Linear(2,3) CrossEntropyLoss", Given(input=("1,-1; 0.5,2",), target="2,0")), 200))
+    entropy = "\n".join(told(traced("Linear(2,3) CrossEntropyLoss", Given(input=("1,-1; 0.5,2",), target="2,0")), 300))
     assert "C = (log(exp(y₁₁) + exp(y₁₂) + exp(y₁₃)) − y₁₃ + log(exp(y₂₁) + exp(y₂₂) + exp(y₂₃)) − y₂₁)/2 = (log(" in entropy
     assert "Case 1, without an activation: ∂C/∂Y is the loss's slope alone." in entropy
     binary = "\n".join(told(traced("Linear(2,1) Sigmoid BCELoss", Given(input=("1,-1",), target="1")), 200))

@@ -63,7 +63,7 @@ def fuzz_command(
         except KeyboardInterrupt:
             interrupted = True
         failures = [] if interrupted else _shrunk(total, recipe, plugins_dirs)
-    never = sorted({*registry.entries} - {*_composites(), *total.layers, *total.losses})
+    never = [] if interrupted else sorted({*registry.entries} - {*_composites(), *total.layers, *total.losses})
     if as_json:
         print_json(_data(total, recipe, start, failures, never))
     else:
@@ -141,6 +141,9 @@ def _print(total: Tally, count: int, failures: list[dict[str, Any]], never: list
         click.echo()
     if (more := len({f.layer for f in total.wrong.values()}) - len(failures)) > 0 and failures:
         click.echo(f"{more} more layers are wrong: mend these first.\n")
+    if not total.networks:
+        click.echo(f"none of {count} networks was run to its end.")
+        return
     said = [f"{total.verdicts[v]} {words}" for v, words in _WORDS.items() if total.verdicts[v]]
     of = f" of {count}" if total.networks < count else ""
     click.echo(
