@@ -49,6 +49,6 @@ def _run(given, cwd, environment, out, err):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path.insert(0, cwd)
+    sys.path[:0] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv[:] = given
     runpy.run_module(given[0], run_name="__main__", alter_sys=True)

@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 
+import command
 import pytest
 
+PLAIN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # importing hypothesis takes longer than the suite
 GOOD = """
 from dataclasses import dataclass
 from refbp import Case, Forward, Grads, Layer, Spec, hookimpl, normal
@@ -45,13 +47,7 @@ def package(tmp_path):
 
 
 def run(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return command.run("pytest", *PLAIN, *arguments, cwd=folder)
 
 
 def counts(text):
@@ -101,13 +97,8 @@ def test_a_broken_plugin_fails_with_the_sentence_that_plugins_shows(package, sou
     result = run(package, "-k", "loads", "--refbp-layer", "Double")
     assert result.returncode == 1
     assert sentence in result.stdout
-    shown = subprocess.run(
-        [sys.executable, "-m", "refbp", "plugins", "--plugins-dir", "broken.py", "--plugins-dir", "double.py"],
-        cwd=package,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    shown = command.refbp("plugins", "--plugins-dir", "broken.py", "--plugins-dir", "double.py", cwd=package)
+    assert shown.returncode == 0
     assert sentence in shown.stdout
 
 
@@ -156,13 +147,6 @@ def test_the_example_package_passes_its_own_suite(tmp_path):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: refbp-example\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text("[refbp]\nrefbp-example = refbp_example\n")
     path = f"{tmp_path / 'site'}:{tmp_path / 'example' / 'src'}"
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path / "example",
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    result = command.run("pytest", "-q", *PLAIN, cwd=tmp_path / "example", PYTHONPATH=path)
     assert result.returncode == 0, result.stdout
     assert counts(result.stdout)["passed"] > 40
