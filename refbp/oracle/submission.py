@@ -22,11 +22,12 @@ class UnreadableError(RefbpError):
 
 @dataclass(frozen=True)
 class File:
-    """One file and what it defines: functions, classes with a dot before their methods; or why it cannot be read."""
+    """One file: what it defines, functions, and classes with a dot before their methods; what it imports; or what is wrong."""
 
     path: Path
     names: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
+    imports: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,13 @@ def _file(path: Path) -> File:
             names[node.name] = node.lineno
         if isinstance(node, ast.ClassDef):
             names |= {f"{node.name}.{m.name}": m.lineno for m in node.body if isinstance(m, ast.FunctionDef)}
-    return File(path, names)
+    return File(path, names, imports=_imports(tree))
+
+
+def _imports(tree: ast.AST) -> frozenset[str]:
+    """The packages that a file imports, wherever it does."""
+    whole = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    return frozenset(whole | {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module})
 
 
 def _notebook(path: Path) -> str:

@@ -1,0 +1,30 @@
+"""Carnegie Mellon's 11-785, Introduction to Deep Learning: mytorch, HW1P1 to HW4P1, in both generations of its hand-outs."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+from refbp.courses.cmu11785 import hw1, hw2, hw3, hw4
+from refbp.hookspecs import hookimpl
+from refbp.oracle.exercise import Course
+
+CONVENTIONS = (
+    "Rows are samples; W is (out, in), b is (out, 1), and (out,) from HW2 on; pictures are (N, C, H, W).",
+    "2023 and later: the losses' backward holds the 1/N; activations take their upstream gradient.",
+    "2021 and 2022: Linear divides dLdW and dLdb by N, losses return A − Y, activations their own derivative.",
+    "RNNCell divides the gradients of its parameters by N, GRUCell does not; CTCLoss averages its value and not its gradient.",
+)
+
+
+@hookimpl
+def refbp_exercises() -> Iterator[Course]:
+    """The course."""
+    yield Course(
+        "cmu11785",
+        "Carnegie Mellon 11-785, Introduction to Deep Learning: mytorch, HW1P1 to HW4P1",
+        [*hw1.EXERCISES, *hw2.EXERCISES, *hw3.EXERCISES, *hw4.EXERCISES],
+        conventions=CONVENTIONS,
+        modules=("scipy",) if importlib.util.find_spec("scipy") else (),  # for erf, in GELU
+        url="https://deeplearning.cs.cmu.edu",
+    )

@@ -1,0 +1,438 @@
+"""HW1P1: the linear layer, activations, losses, the optimizer, batch normalisation, dropout, and three small networks.
+
+Two generations of hand-outs are in circulation. From 2023 on every backward takes its upstream gradient, and the losses
+divide by what they average over. In 2021 and 2022 activations return their own derivative, losses do not divide, and Linear
+divides its parameters' gradients by N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from refbp.contract import Layer
+from refbp.courses.cmu11785.references import BiasedBatchNorm1d, MomentumSteps, Swish, TableMSELoss
+from refbp.draws import Draw, constant, exactly, normal, special
+from refbp.layers.activation import GELU, ReLU, Sigmoid, Tanh
+from refbp.layers.container import Sequential
+from refbp.layers.dropout import Dropout
+from refbp.layers.linear import Identity, Linear
+from refbp.layers.softmax import Softmax
+from refbp.losses.classification import CrossEntropyLoss
+from refbp.oracle.exercise import Exercise
+from refbp.spec import Case
+
+NEW = "2023 and later: backward takes the upstream gradient, the losses' backward holds the 1/N"
+OLD = "2021 and 2022: activations return their own derivative, the 1/N is in Linear"
+
+Tiers = Mapping[str, Sequence[Case]]
+
+
+def one_hot(n: int, classes: int) -> Draw:
+    """A target of n rows, each with a single 1."""
+    return special(f"one_hot({n}, {classes})", (n, classes), lambda rng: np.eye(classes)[rng.integers(0, classes, n)])
+
+
+# Linear --------------------------------------------------------------------------------------------------------------
+
+_LINEAR: dict[str, Any] = {
+    "forward": "layer = Linear(in_features, out_features)\nlayer.W = W\nlayer.b = b\nZ = layer.forward(A)",
+    "backward": "dLdA = layer.backward(dLdZ)\ndLdW = layer.dLdW\ndLdb = layer.dLdb",
+    "arrays": {"A": "x", "W": "weight", "b": "bias[:, None]"},
+    "outputs": {"Z": "y"},
+    "tiers": {
+        "std": [Case(Linear(5, 3), normal(7, 5), id="seven rows"), Case(Linear(2, 11), normal(3, 2), id="three rows")],
+        "degenerate": [Case(Linear(4, 1), normal(1, 4), id="one row"), Case(Linear(3, 3), normal(3, 3), id="all sizes alike")],
+        "dtype": [Case(Linear(5, 3), normal(7, 5), id="float32")],
+    },
+}
+LINEAR = [
+    Exercise("Linear.backward", **_LINEAR, convention=NEW),
+    Exercise("Linear.backward", **_LINEAR, factors={"dLdW": "1/N", "dLdb": "1/N"}, convention=OLD),
+]
+
+# Activations ---------------------------------------------------------------------------------------------------------
+
+
+def _activation(name: str, layer: Layer[Any], kink: bool = False, large: bool = True, old: bool = True) -> list[Exercise]:
+    """An element-wise activation in both generations: given the upstream gradient, and multiplied with it."""
+    tiers: dict[str, Sequence[Case]] = {
+        "std": [Case(layer, normal(7, 5), id="seven rows"), Case(layer, normal(3, 11, std=3.0), id="three rows")],
+        "degenerate": [Case(layer, normal(1, 1), id="one number")],
+    }
+    if kink:
+        tiers["kink"] = [Case(layer, exactly([[0.0, 1.0, -1.0], [2.0, 0.0, -0.5]]), id="zeros")]
+    if large:
+        tiers["stability"] = [Case(layer, exactly([[800.0, -800.0, 3.0], [-30.0, 40.0, 0.0]]), id="large inputs")]
+    common: dict[str, Any] = {
+        "forward": f"f = {name}()\nA = f.forward(Z)",
+        "arrays": {"Z": "x"},
+        "outputs": {"A": "y"},
+        "tiers": tiers,
+    }
+    found = [Exercise(f"{name}.backward", **common, backward="dLdZ = f.backward(dLdA)", convention=NEW)]
+    if old:
+        found.append(Exercise(f"{name}.backward", **common, backward="dLdZ = dLdA * f.backward()", convention=OLD))
+    return found
+
+
+_SOFTMAX: Tiers = {
+    "std": [Case(Softmax(1), normal(7, 5), id="seven rows"), Case(Softmax(1), normal(2, 3, std=2.0), id="two rows")],
+    "degenerate": [Case(Softmax(1), normal(1, 4), id="one row")],
+    "stability": [Case(Softmax(1), exactly([[1000.0, 1001.0, 998.0], [-1000.0, 0.0, 1.0]]), id="large inputs")],
+}
+_SWISH: Tiers = {
+    "std": [Case(Swish(), normal(7, 5), id="seven rows"), Case(Swish(), normal(3, 2, std=3.0), id="three rows")],
+    "degenerate": [Case(Swish(), normal(1, 1), id="one number")],
+}
+_SWISH_CALL: dict[str, Any] = {
+    "arrays": {"Z": "x", "beta": "beta"},
+    "outputs": {"A": "y"},
+    "tiers": _SWISH,
+}
+ACTIVATIONS = [
+    *_activation("Identity", Identity(), large=False),
+    *_activation("Sigmoid", Sigmoid()),
+    *_activation("Tanh", Tanh()),
+    *_activation("ReLU", ReLU(), kink=True),
+    *_activation("GELU", GELU(), large=False, old=False),
+    Exercise(
+        "Swish.backward",
+        **_SWISH_CALL,
+        forward="f = Swish(beta)\nA = f.forward(Z)",
+        backward="dLdZ = f.backward(dLdA)\ndLdbeta = f.dLdbeta",
+        convention="β is learned: backward leaves its gradient in dLdbeta",
+    ),
+    Exercise(
+        "Swish.backward",
+        **_SWISH_CALL | {"arrays": {"Z": "x"}},
+        fixed={"beta": 1.0},
+        forward="f = Swish()\nA = f.forward(Z)",
+        backward="dLdZ = f.backward(dLdA)",
+        convention="β = 1, and is not learned",
+    ),
+    Exercise(
+        "Softmax.backward",
+        forward="f = Softmax()\nA = f.forward(Z)",
+        backward="dLdZ = f.backward(dLdA)",
+        arrays={"Z": "x"},
+        outputs={"A": "y"},
+        tiers=_SOFTMAX,
+        convention="rows are softmaxed; backward is the product with the Jacobian",
+    ),
+    Exercise(
+        "Softmax.backward",
+        forward="f = Softmax(dim)\nA = f.forward(Z)",
+        backward="dLdZ = f.backward(dLdA)",
+        arrays={"Z": "x"},
+        outputs={"A": "y"},
+        tiers={
+            "std": [
+                Case(Softmax(-1), normal(3, 2, 5), id="last of three axes"),
+                Case(Softmax(1), normal(3, 4, 2), id="axis 1"),
+            ],
+            "degenerate": [Case(Softmax(-1), normal(1, 1, 3), id="one row")],
+            "stability": _SOFTMAX["stability"],
+        },
+        convention="HW4: along any axis of any number of axes",
+    ),
+    Exercise(
+        "Softmax.backward",
+        forward="f = Softmax()\nA = f.forward(Z)",
+        backward="dLdZ = f.backward(dLdA)",
+        arrays={"Z": "x"},
+        outputs={"A": "y"},
+        tiers={
+            "std": [
+                Case(Softmax(2), normal(3, 2, 5), id="three axes"),
+                Case(Softmax(2), normal(2, 3, 3), id="as in attention"),
+            ],
+            "degenerate": [Case(Softmax(2), normal(1, 1, 3), id="one row")],
+        },
+        tensors=True,
+        modules=("torch",),
+        rtol=1e-5,
+        convention="2022 and 2023, on torch tensors: the last of three axes",
+    ),
+]
+
+# Losses --------------------------------------------------------------------------------------------------------------
+
+_MSE: dict[str, Any] = {
+    "forward": "criterion = MSELoss()\nloss = criterion.forward(A, Y)",
+    "backward": "dLdA = criterion.backward()",
+    "arrays": {"A": "input", "Y": "target"},
+    "outputs": {"loss": "loss"},
+    "tiers": {
+        "std": [
+            Case(TableMSELoss(), normal(7, 5), normal(7, 5), id="7×5"),
+            Case(TableMSELoss(), normal(3, 2), normal(3, 2), id="3×2"),
+        ],
+        "degenerate": [
+            Case(TableMSELoss(), normal(1, 1), normal(1, 1), id="one number"),
+            Case(TableMSELoss(), normal(1, 3), normal(1, 3), id="one row"),
+        ],
+    },
+}
+_HALF = {"loss": "1/2"}
+_CE: dict[str, Any] = {
+    "forward": "criterion = CrossEntropyLoss()\nloss = criterion.forward(A, Y)",
+    "backward": "dLdA = criterion.backward()",
+    "arrays": {"A": "input", "Y": "target"},
+    "outputs": {"loss": "loss"},
+    "tiers": {
+        "std": [
+            Case(CrossEntropyLoss(), normal(7, 5), one_hot(7, 5), id="seven rows"),
+            Case(CrossEntropyLoss(), normal(3, 2, std=2.0), one_hot(3, 2), id="three rows"),
+        ],
+        "degenerate": [Case(CrossEntropyLoss(), normal(1, 4), one_hot(1, 4), id="one row")],
+        "stability": [
+            Case(
+                CrossEntropyLoss(),
+                exactly([[1000.0, 0.0, 3.0], [-500.0, 500.0, 499.0]]),
+                exactly([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+                id="large logits",
+            )
+        ],
+    },
+}
+LOSSES = [
+    Exercise("MSELoss.backward", **_MSE, convention="the mean over all N·C elements, and its derivative 2 (A − Y) / (N·C)"),
+    Exercise(
+        "MSELoss.backward",
+        **_MSE,
+        factors={"dLdA": "N * C / 2"},
+        convention="2021 and 2022: the mean over all elements, but backward is A − Y",
+    ),
+    Exercise(
+        "MSELoss.backward",
+        **_MSE,
+        output_factors=_HALF,
+        factors={"dLdA": "N * C"},
+        convention="2021 and 2022: half the mean over all elements, but backward is A − Y",
+    ),
+    Exercise("CrossEntropyLoss.backward", **_CE, convention="the mean over the rows, and its derivative (softmax − Y) / N"),
+    Exercise(
+        "CrossEntropyLoss.backward",
+        **_CE,
+        factors={"dLdA": "N"},
+        convention="2021 and 2022: the mean over the rows, but backward is softmax − Y",
+    ),
+]
+
+# Batch normalisation and dropout -------------------------------------------------------------------------------------
+
+
+def batchnorm(name: str, layer: type[Any], cases: Tiers, new_axes: str, eval_case: Case) -> list[Exercise]:
+    """The exercise in training, with parameters of one axis or of all, and its forward in evaluation."""
+    settings = (
+        f"bn = {name}(num_features, 1 - momentum)\nbn.BW = BW\nbn.Bb = Bb\nbn.eps = eps\n"
+        "bn.running_M = running_M\nbn.running_V = running_V\n"
+    )
+    arrays = {
+        "Z": "x",
+        "BW": f"weight[{new_axes}]",
+        "Bb": f"bias[{new_axes}]",
+        "running_M": f"running_mean[{new_axes}]",
+        "running_V": f"running_var[{new_axes}]",
+    }
+    flat = {"BW_row": "weight", "Bb_row": "bias"}
+    common: dict[str, Any] = {
+        "forward": settings + "BZ = bn.forward(Z)\nrunning_M_after = bn.running_M\nrunning_V_after = bn.running_V",
+        "backward": "dLdZ = bn.backward(dLdBZ)\ndLdBW = bn.dLdBW\ndLdBb = bn.dLdBb",
+        "outputs": {
+            "BZ": "y",
+            "running_M_after": f"new_running_mean[{new_axes}]",
+            "running_V_after": f"new_running_var[{new_axes}]",
+        },
+        "tiers": cases,
+    }
+    return [
+        Exercise(f"{name}.backward", **common, arrays=arrays, convention="dLdBW and dLdBb have the shape of BW"),
+        Exercise(
+            f"{name}.backward",
+            **common,
+            arrays={**arrays, **flat},
+            grads={"dLdZ": "Z", "dLdBW": "BW_row", "dLdBb": "Bb_row"},
+            convention="dLdBW and dLdBb have an axis of features only",
+        ),
+        Exercise(
+            f"{name}.forward in evaluation",
+            forward=settings + "BZ = bn.forward(Z, True)",
+            arrays=arrays,
+            outputs={"BZ": "y"},
+            tiers={"mode": [eval_case]},
+            convention="running statistics stand in for the batch's",
+        ),
+    ]
+
+
+_BN = BiasedBatchNorm1d
+BATCHNORM = batchnorm(
+    "BatchNorm1d",
+    _BN,
+    {
+        "std": [
+            Case(_BN(5, eps=1e-8), normal(7, 5, mean=1.0), id="ε = 1e-8"),
+            Case(_BN(3, eps=0.01, momentum=0.3), normal(11, 3, mean=2.0, std=0.3), id="ε = 0.01"),
+        ],
+        "degenerate": [Case(_BN(4, eps=0.01), normal(2, 4), id="two rows"), Case(_BN(3, eps=0.1), normal(3, 3), id="N = C")],
+        "stability": [Case(_BN(2, eps=1e-8), constant(3.0, 4, 2), id="constant columns")],
+    },
+    "None",
+    Case(_BN(5, eps=0.01, training=False), normal(3, 5), id="evaluation"),
+)
+
+
+def kept(layer: Any, inputs: tuple[Any, ...], outputs: dict[str, Any]) -> tuple[Any, ...]:
+    """What a dropout has kept, seen from its output."""
+    return (np.asarray(outputs["y"]) != 0,)
+
+
+def _dropout(argument: str, factor: str, convention: str) -> Exercise:
+    return Exercise(
+        "Dropout.backward",
+        forward=f"drop = Dropout({argument})\ny = drop.forward(x)",
+        backward="dx = drop.backward(delta)",
+        arrays={"x": "x"},
+        outputs={"y": "y"},
+        factors={"dx": factor} if factor else {},
+        noise=kept,
+        tiers={
+            "std": [Case(Dropout(0.3), normal(20, 5), id="drops 0.3"), Case(Dropout(0.8), normal(11, 7), id="drops 0.8")],
+            "degenerate": [Case(Dropout(0.0), normal(3, 2), id="drops nothing")],
+        },
+        convention=convention,
+    )
+
+
+DROPOUT = [
+    _dropout("p", "", "p is the probability to drop, and backward scales as forward does"),
+    _dropout("p", "1 - p", "p is the probability to drop, and backward multiplies with the mask alone"),
+    _dropout("1 - p", "", "p is the probability to keep, and backward scales as forward does"),
+    _dropout("1 - p", "1 - p", "p is the probability to keep, and backward multiplies with the mask alone"),
+    Exercise(
+        "Dropout.forward in evaluation",
+        forward="drop = Dropout(p)\ny = drop.forward(x, False)",
+        arrays={"x": "x"},
+        outputs={"y": "y"},
+        tiers={"mode": [Case(Dropout(0.3, training=False), normal(5, 3), id="evaluation")]},
+    ),
+]
+
+# The optimizer and the networks --------------------------------------------------------------------------------------
+
+_DRIVEN = """
+class Layer:
+    pass
+
+
+def step_twice(W, b, gradients, lr, momentum):
+    layer = Layer()
+    layer.W, layer.b = W.copy(), b.copy()
+
+    class Model:
+        layers = [layer]
+
+    optimizer = submission.SGD(Model(), lr, momentum)
+    found = []
+    for layer.dLdW, layer.dLdb in gradients:
+        optimizer.step()
+        found += [layer.W.copy(), layer.b.copy()]
+    return found
+
+
+class Network:
+    def __init__(self, model, weights):
+        self.model = model
+        self.linears = [layer for layer in model.layers if hasattr(layer, "W")]
+        if len(self.linears) * 2 != len(weights):
+            raise ValueError(f"model.layers has {len(self.linears)} linear layers, wanted {len(weights) // 2}")
+        for layer, W, b in zip(self.linears, weights[::2], weights[1::2]):
+            if layer.W.shape != W.shape:
+                raise ValueError(f"a layer's W has shape {layer.W.shape}, wanted {W.shape}")
+            layer.W, layer.b = W, b
+
+    def forward(self, A):
+        return self.model.forward(A)
+
+    def backward(self, dLdA):
+        return self.model.backward(dLdA), [g for layer in self.linears for g in (layer.dLdW, layer.dLdb)]
+
+
+def MLP0_of(*weights):
+    return Network(submission.MLP0(), weights)
+
+
+def MLP1_of(*weights):
+    return Network(submission.MLP1(), weights)
+
+
+def MLP4_of(*weights):
+    return Network(submission.MLP4(), weights)
+"""
+
+
+def _sgd(momentum: float) -> Case:
+    step = MomentumSteps(0.03, momentum)
+    return Case(step, normal(5, 4), normal(5, 4), normal(5, 4), id=f"momentum {momentum}")
+
+
+def _optimizer(momentum: float) -> Exercise:
+    return Exercise(
+        "SGD.step" if momentum else "SGD.step without momentum",
+        forward="gradients = [(dLdW_0, dLdb_0), (dLdW_1, dLdb_1)]\n"
+        "W_1, b_1, W_2, b_2 = step_twice(W, b, gradients, lr, momentum)",
+        driver=_DRIVEN,
+        also=("SGD", "SGD.step"),
+        arrays={
+            "W": "W[:, 1:]",
+            "b": "W[:, :1]",
+            "dLdW_0": "g_1[:, 1:]",
+            "dLdb_0": "g_1[:, :1]",
+            "dLdW_1": "g_2[:, 1:]",
+            "dLdb_1": "g_2[:, :1]",
+        },
+        outputs={"W_1": "W_1[:, 1:]", "b_1": "W_1[:, :1]", "W_2": "W_2[:, 1:]", "b_2": "W_2[:, :1]"},
+        tiers={"std": [_sgd(momentum)]},
+        convention="v = μ v + dL/dW, W = W − η v" if momentum else "W = W − η dL/dW",
+    )
+
+
+def _network(name: str, widths: Sequence[int], batch: int) -> list[Exercise]:
+    """A network of the hand-out, each of its linear layers followed by ReLU, the last one too."""
+    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    layer = Sequential(*(part for a, b in pairs for part in (Linear(a, b), ReLU())))
+    weights = ", ".join(f"W{i}, b{i}" for i in range(len(pairs)))
+    arrays = {"A": "x"}
+    for i in range(len(pairs)):
+        arrays |= {f"W{i}": f"_{2 * i}_weight", f"b{i}": f"_{2 * i}_bias[:, None]"}
+    grads = ", ".join(f"dLdW{i}, dLdb{i}" for i in range(len(pairs)))
+    common: dict[str, Any] = {
+        "forward": f"network = {name}_of({weights})\nZ = network.forward(A)",
+        "backward": f"dLdA, gradients = network.backward(dLdZ)\n({grads}) = gradients",
+        "driver": _DRIVEN,
+        "also": (name, f"{name}.forward", f"{name}.backward"),
+        "forward_name": f"{name}.forward",
+        "arrays": arrays,
+        "outputs": {"Z": "y"},
+        "tiers": {"std": [Case(layer, normal(batch, widths[0]), id=f"{batch} rows")]},
+    }
+    averaged = {g: "1/N" for g in grads.split(", ")}
+    return [
+        Exercise(f"{name}.backward", **common, convention=NEW),
+        Exercise(f"{name}.backward", **common, factors=averaged, convention=OLD),
+    ]
+
+
+TRAINING = [
+    _optimizer(0.7),
+    _optimizer(0.0),
+    *_network("MLP0", (2, 3), 5),
+    *_network("MLP1", (2, 3, 2), 5),
+    *_network("MLP4", (2, 4, 8, 8, 4, 2), 5),
+]
+
+EXERCISES = [*LINEAR, *ACTIVATIONS, *LOSSES, *BATCHNORM, *DROPOUT, *TRAINING]
