@@ -14,7 +14,7 @@ import numpy as np
 
 from refbp.oracle import isolation
 from refbp.oracle.attempt import Attempt, Problem, attempt, draw
-from refbp.oracle.callers import Caller, Isolated
+from refbp.oracle.callers import Caller, Isolated, Outcome
 from refbp.oracle.example import smallest
 from refbp.oracle.exercise import Course, Exercise
 from refbp.oracle.isolation import Limits, SubmissionError, Worker, finite_differences
@@ -235,14 +235,18 @@ def _placed(row: Row, file: File | None, targets: Sequence[str]) -> Row:
 
 
 def _attempts(exercise: Exercise, caller: Caller, asked: Asked) -> Iterator[Attempt]:
+    """Every case, until a forward never ends; where only a backward does not, the forward is still tried: it may be right."""
+    ended: Outcome | None = None
     for tier, cases in exercise.tiers.items():
         if asked.tiers and tier not in asked.tiers:
             continue
         for i in range(len(cases)):
-            found = attempt(draw(exercise, tier, i, asked.seed), caller)
+            found = attempt(draw(exercise, tier, i, asked.seed), caller, before=ended)
             yield found
             if found.failed is not None and found.failed.kind in STOPPING:
-                return
+                if found.phase != "backward":
+                    return
+                ended = found.failed
 
 
 def _suspected(row: Row, exercise: Exercise, caller: Caller, asked: Asked) -> Row:
