@@ -59,7 +59,7 @@ def _size(problem: Problem) -> Size:
     """What is made smaller: layers, then numbers, then what there is to read."""
     entries = {**problem.network.params(), **problem.network.buffers()}
     numbers = problem.x.size + problem.target.size + sum(int(np.prod(s)) for s in entries.values())
-    digits = sum(len(f"{v:.17g}") for v in (*problem.x.flat, *problem.target.flat)) + len(str(problem.seed))
+    digits = sum(len(str(v)) for v in (*problem.x.flat, *problem.target.flat)) + len(str(problem.seed))
     return count(problem.items), numbers, len(problem.text) - 40 * problem.fresh, digits
 
 
