@@ -298,7 +298,9 @@ def test_fuzz_prints_the_trace_command_and_exits_with_1(tmp_path, monkeypatch, c
     assert said.err == ""
     assert "Squash is wrong" in said.out
     command = next(line.strip() for line in said.out.splitlines() if line.strip().startswith("refbp trace"))
-    assert re.match(r"refbp trace 'Squash\(\) MSELoss\(\)' --input '\[\[-?\d\.\d\]\]' --target '\[\[-?\d\.\d\]\]' --plug", command)
+    assert re.match(
+        r"refbp trace 'Squash\(\) MSELoss\(\)' --input '\[\[-?\d\.\d\]\]' --target '\[\[-?\d\.\d\]\]' --plug", command
+    )
     assert refbp(*shlex.split(command)[1:]) == 1
     assert "≠ autograd ✗" in capsys.readouterr().out
 

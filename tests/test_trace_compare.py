@@ -32,6 +32,8 @@ def sigma(z):
     return 1 / (1 + np.exp(-z))
 
 
+THETA = ("0.weight", "0.bias", "2.weight", "2.bias")
+ORDER = ("0.weight", "2.weight", "0.bias", "2.bias")
 MISTAKES = {
     "the transpose of the weights": (
         "dz1",
@@ -77,6 +79,10 @@ MISTAKES = {
     "eta in the gradient": ("dW1", "multiplied by η = 0.3", lambda q: q["d0.weight"] * 0.3),
     "uphill": ("W1_new", "uphill", lambda q: q["0.weight"] + 0.3 * q["d0.weight"]),
     "no eta": ("W1_new", "a step of η = 1", lambda q: q["0.weight"] - q["d0.weight"]),
+    "all of it uphill": ("theta1", "uphill", lambda q: q["theta"] + 0.3 * q["grad"]),
+    "all of it without eta": ("theta1", "a step of η = 1", lambda q: q["theta"] - q["grad"]),
+    "by columns": ("grad", "column by column", lambda q: np.concatenate([q[f"d{n}"].T.ravel() for n in THETA])),
+    "weights first": ("grad", "all weights before all biases", lambda q: np.concatenate([q[f"d{n}"].ravel() for n in ORDER])),
     "another activation": ("a1", "what Tanh gives, not Sigmoid", lambda q: np.tanh(q["z1"])),
     "no activation": ("a1", "the activation is missing", lambda q: q["z1"]),
     "no bias": ("z1", "the bias is missing", lambda q: q["z1"] - q["0.bias"]),

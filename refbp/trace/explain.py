@@ -67,6 +67,7 @@ def _guesses(at: _At, kind: str) -> Iterator[Guess]:
         "gradient": _gradient,
         "parameter gradient": _parameter,
         "step": _step,
+        "vector": _vector,
     }.get(kind)
     if specific is not None:
         yield from specific(at)
@@ -300,8 +301,29 @@ def _samples(at: _At, terms: list[Array]) -> Iterator[Guess]:
 
 
 def _step(at: _At) -> Iterator[Guess]:
+    yield from _stepped(at, at.trace.state[at.of], at.trace.params[at.of])
+
+
+def _vector(at: _At) -> Iterator[Guess]:
+    """θ¹ or ∇L: a wrong step, or the right numbers in another order than θ's."""
     trace = at.trace
-    before, grad, lr = trace.state[at.of], trace.params[at.of], trace.lr
+    found = [a for a in (trace.after, trace.params, trace.state) if np.array_equal(trace.vector(a), at.right, equal_nan=True)]
+    if not found:
+        return
+    if found[0] is trace.after:
+        yield from _stepped(at, trace.vector(trace.state), trace.vector(trace.params))
+    parts = [np.asarray(found[0][n]) for n in trace.program.learned if n in found[0]]
+    for words, ordered in (
+        ("has each matrix column by column; θ is row by row", [a.T for a in parts]),
+        ("begins with the last layer's; θ begins with the first's", parts[::-1]),
+        ("has all biases before all weights; θ goes layer by layer", sorted(parts, key=lambda a: a.ndim)),
+        ("has all weights before all biases; θ goes layer by layer", sorted(parts, key=lambda a: -a.ndim)),
+    ):
+        yield f"{at.key} {words}.", np.concatenate([a.ravel() for a in ordered]) if parts else None
+
+
+def _stepped(at: _At, before: Array, grad: Array) -> Iterator[Guess]:
+    lr = at.trace.lr
     yield f"{at.key} goes along the gradient, uphill: θ¹ = θ⁰ − η∇L, with a minus.", before + lr * grad
     yield f"{at.key} is a step of η = 1: the gradient is not multiplied by η = {lr:g}.", before - grad
     yield f"{at.key} is the parameter before the step.", before
