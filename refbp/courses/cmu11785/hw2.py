@@ -50,7 +50,7 @@ RESAMPLING = [
 _CONV: dict[str, Any] = {"arrays": {"A": "x", "W": "weight", "b": "bias"}, "outputs": {"Z": "y"}}
 
 
-def _calls(made: str, inner: str = "") -> dict[str, str]:
+def _calls(made: str, inner: str = "") -> dict[str, Any]:
     """How a convolution is called; ``inner`` is the part that holds its parameters."""
     part = f"conv.{inner}" if inner else "conv"
     return {
