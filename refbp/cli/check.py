@@ -10,26 +10,33 @@ import click
 
 from refbp.cli._common import columns, load, plugins_option, print_json, progress_bar, write_file
 
-COLOURS = {"ok": "green", "kink-only": "yellow", "mutates its arguments": "yellow", "not implemented": "bright_black"}
-
 
 @click.command("check", short_help="Check somebody's backprop, and say what is wrong with it.")
 @click.argument("path", metavar="PATH[::FUNCTION,…]")
 @plugins_option
-@click.option("--course", "course_name", metavar="NAME", help="The course; else it is recognised by the functions' names.")
+@click.option(
+    "--course",
+    "course_name",
+    metavar="NAME",
+    help="The course, or a .toml file of one; else recognised by names.",
+)
 @click.option("--as", "names", multiple=True, metavar="EXERCISE", help="Only this exercise; may be given again.")
+@click.option("--like", metavar="LAYER", help='Functions of no course: like "Conv2d", or like "Conv2d(3, 5, 3, stride=2)".')
 @click.option("--hints", type=click.IntRange(0, 3), default=3, show_default=True, help="How much is given away.")
 @click.option("--seed", type=click.IntRange(0), help="The seed of every number, to repeat a run.  [default: a fresh one]")
 @click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; '-' prints it instead of the table.")
+@click.option("--html", "html_file", metavar="FILE", help="Write one page with everything, heat maps included.")
 @click.option("--script", "script_file", metavar="FILE", help="Write a script that repeats the first wrong gradient.")
 def check_command(
     path: str,
     plugins_dirs: tuple[str, ...],
     course_name: str | None,
     names: tuple[str, ...],
+    like: str | None,
     hints: int,
     seed: int | None,
     json_file: str | None,
+    html_file: str | None,
     script_file: str | None,
 ) -> int:
     """Check the gradients in a file or folder against the reference of a course. The code runs isolated: in a process of
@@ -40,20 +47,13 @@ def check_command(
     Exit code: 0 nothing that is written is wrong, 1 something is, 2 the command was used wrongly or nothing could be checked.
     """
     from refbp.oracle import present, submission
-    from refbp.oracle.checking import Asked, check, grouped
 
+    if like is not None and (course_name or names):
+        raise click.UsageError("--like is for functions of no course: leave out --course and --as.")
     registry = load(plugins_dirs)
     found = submission.read(path)
-    course = submission.recognised(found, list(registry.courses.values()), course_name)
-    exercises = course.select([*names, *found.wanted])
     seed = secrets.randbits(32) if seed is None else seed
-    with ExitStack() as stack:
-        advance = progress_bar(stack, len(list(grouped(exercises))))
-        report = check(found, course, exercises, Asked(seed, explain=hints > 0), advance)
-    if not report.rows:
-        raise submission.UnreadableError(
-            f"{path} has none of the functions of {course.name}: {', '.join(sorted(course.names)[:8])}…"
-        )
+    report = _like(found, like, seed, hints) if like is not None else _course(found, registry, course_name, names, seed, hints)
     if json_file == "-":
         print_json(present.data(report, hints))
     else:
@@ -62,6 +62,10 @@ def check_command(
             import json
 
             write_file(json_file, json.dumps(present.data(report, hints), indent=2, ensure_ascii=False) + "\n")
+    if html_file:
+        from refbp.oracle.page import page
+
+        write_file(html_file, page(report, hints))
     if script_file:
         made = next((r.script for r in report.wrong if r.script), None)
         if made is None:
@@ -71,17 +75,37 @@ def check_command(
     return 1 if report.wrong else 0
 
 
+def _like(found: Any, like: str, seed: int, hints: int) -> Any:
+    """Functions of no course."""
+    from refbp.oracle import inhand
+    from refbp.oracle.checking import Asked
+
+    return inhand.in_file(found, inhand.model(like), Asked(seed, explain=hints > 0))
+
+
+def _course(found: Any, registry: Any, name: str | None, names: tuple[str, ...], seed: int, hints: int) -> Any:
+    """The exercises of a course."""
+    from refbp.oracle import submission
+    from refbp.oracle.checking import Asked, check, grouped
+
+    course = submission.recognised(found, list(registry.courses.values()), name)
+    exercises = course.select([*names, *found.wanted])
+    with ExitStack() as stack:
+        advance = progress_bar(stack, len(list(grouped(exercises))))
+        report = check(found, course, exercises, Asked(seed, explain=hints > 0), advance)
+    if not report.rows:
+        some = ", ".join(sorted(course.names)[:8])
+        raise submission.UnreadableError(f"{found.path} has none of the functions of {course.name}: {some}…")
+    return report
+
+
 def _print(report: Any, hints: int, present: Any) -> None:
-    click.echo(f"{report.path} · {report.course.name}: {report.course.about} · seed {report.seed}\n{report.protections}\n")
+    click.echo("\n".join(present.heading(report)) + "\n")
     rows = present.table(report, hints)
     width = max(len(r[1]) for r in rows)
-    shown = [(name, verdict.ljust(width), *rest) for name, verdict, *rest in rows]
-    columns([(n, v, c, d, note) for n, v, c, d, note in shown], right=(2, 3))
+    columns([(n, v.ljust(width), *rest) for n, v, *rest in rows], right=(2, 3))
     for lines in present.paragraphs(report, hints):
         click.echo("\n" + click.style(lines[0], bold=True))
         for line in lines[1:]:
             click.echo(line)
-    ok = sum(r.ok for r in report.rows)
-    todo = sum(r.verdict == "not implemented" for r in report.rows)
-    rest = f" · {todo} not implemented" if todo else ""
-    click.echo(f"\n{len(report.rows)} functions · {ok} ok · {len(report.wrong)} to mend{rest} · {report.seconds:.1f} s")
+    click.echo(f"\n{present.summary(report)}")

@@ -23,6 +23,7 @@ from refbp.oracle.verdict import Row, better, judge
 from refbp.oracle.words import explain
 
 STOPPING = {"timeout", "died", "memory", "too much output"}  # kinds after which further cases are not tried
+SUSPECTED = 3  # cases in which a right gradient must look like a difference quotient before it is called one
 LIMITS = Limits(seconds=5.0, load_seconds=20.0)
 TORCH = Limits(seconds=20.0, load_seconds=60.0, memory=8 << 30)
 
@@ -38,6 +39,7 @@ class Report:
     protections: str = ""
     seconds: float = 0.0
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> list[Row]:
@@ -67,11 +69,11 @@ def check(
     start = time.monotonic()
     rows: list[Row] = []
     missing: list[str] = []
-    protections = ""
+    said = ""
     with ExitStack() as stack:
         workers: dict[Any, Worker] = {}
         for name, alternatives in grouped(exercises):
-            able = [e for e in alternatives if submission.home(e.needs) and has_methods(submission, e)]
+            able = _fitting([e for e in alternatives if has_methods(submission, e)], submission)
             advance(name)
             if not able:
                 missing += [] if not any(submission.partly(e.needs) for e in alternatives) else [name]
@@ -85,13 +87,21 @@ def check(
                 found = check_exercise(exercise, Isolated(worker), worker, file, asked)
                 if not best or better(best, found):
                     best = found
-                protections = protections or _protections(worker)
+                said = said or protections(worker)
                 if all(r.ok for r in best):
                     break
             rows += [explained(r, Isolated(worker_of(workers, r, submission)), asked) for r in best] if asked.explain else best
-    return Report(
-        str(submission.path), course, asked.seed, tuple(_once(rows)), protections, time.monotonic() - start, tuple(missing)
-    )
+    return Report(str(submission.path), course, asked.seed, tuple(_once(rows)), said, time.monotonic() - start, tuple(missing))
+
+
+def _fitting(able: list[Exercise], submission: Submission) -> list[Exercise]:
+    """Of alternatives, those whose modules the file imports, if there are any: who writes NumPy is not given tensors."""
+
+    def imports(e: Exercise) -> bool:
+        file = submission.home(e.needs)
+        return file is not None and set(e.modules) <= file.imports
+
+    return [e for e in able if imports(e)] or able
 
 
 def grouped(exercises: Sequence[Exercise]) -> Iterator[tuple[str, list[Exercise]]]:
@@ -175,7 +185,13 @@ def _package(path: Path) -> Path | None:
     return path.parent if above else None
 
 
-def _protections(worker: Worker) -> str:
+def isolated(file: File, submission: Submission, asked: Asked) -> Worker:
+    """A worker for a file by itself, of no course."""
+    return Worker(file.path, root=submission.root or _package(file.path), limits=asked.limits or LIMITS)
+
+
+def protections(worker: Worker) -> str:
+    """What holds around a submission, in a sentence."""
     try:
         return worker.protections.sentence()
     except isolation.IsolationError:
@@ -188,7 +204,7 @@ def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, fi
     stubs = {"forward": "", "backward": ""}
     if worker is not None:
         if not worker.loaded.ok:
-            return _unloaded(exercise, worker)
+            return unloaded(exercise, worker)
         stubs = {phase: _stub(worker, targets) for phase, targets in names.items()}
     phases = ["both"] if len(exercise.rows) == 1 else ["forward", "backward"]
     stub = {p: stubs["forward"] if p == "both" else stubs[p] for p in phases}
@@ -203,7 +219,8 @@ def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, fi
     return rows
 
 
-def _unloaded(exercise: Exercise, worker: Worker) -> list[Row]:
+def unloaded(exercise: Exercise, worker: Worker) -> list[Row]:
+    """Rows that say why the file cannot be imported."""
     result = worker.loaded
     kind = "environment" if result.environment else "timeout" if result.kind == "timeout" else "raises"
     note = result.environment or result.sentence()
@@ -252,24 +269,29 @@ def _attempts(exercise: Exercise, caller: Caller, asked: Asked) -> Iterator[Atte
 def _suspected(row: Row, exercise: Exercise, caller: Caller, asked: Asked) -> Row:
     """Whether what is right is a finite difference: it loses its step where inputs are large."""
     tier = next(iter(exercise.tiers))
-    problem = draw(exercise, tier, 0, asked.seed)
-
-    def at(scale: float) -> isolation.Attempt | None:
-        inputs = tuple(a * scale if a is not None and a.dtype.kind == "f" else a for a in problem.inputs)
-        with np.errstate(all="ignore"):
-            found = attempt(dataclasses.replace(problem, inputs=inputs), caller, count=True)
-        if found.observation is None or found.failed is not None:
-            return None
-        names = [n for n in found.observation.expected if found.observation.got.get(n) is not None]
-        got = {n: found.observation.got[n] for n in names}
-        return isolation.Attempt(got, {n: found.observation.expected[n] for n in names}, found.calls)
-
     forwards = exercise.targets("forward") if exercise.backward else ()
-    suspicion = finite_differences(at, forwards)
-    if suspicion is None or not suspicion.certain:
-        return row
+    suspicion = None
+    for i in range(min(SUSPECTED, len(exercise.tiers[tier]))):
+        problem = draw(exercise, tier, i, asked.seed)
+        suspicion = finite_differences(lambda scale, p=problem: _scaled(p, caller, scale), forwards)  # type: ignore[misc]
+        # A formula that cancels loses digits as well, in one case: a batch of two has next to no gradient
+        if suspicion is None or not suspicion.certain:
+            return row
+    assert suspicion is not None
     none = dict.fromkeys(row.scores, 0.0)
     return dataclasses.replace(row, verdict="finite differences", note=suspicion.sentence, right=0, scores=none)
+
+
+def _scaled(problem: Problem, caller: Caller, scale: float) -> isolation.Attempt | None:
+    """What comes back for a problem with its inputs multiplied."""
+    inputs = tuple(a * scale if a is not None and a.dtype.kind == "f" else a for a in problem.inputs)
+    with np.errstate(all="ignore"):
+        found = attempt(dataclasses.replace(problem, inputs=inputs), caller, count=True)
+    if found.observation is None or found.failed is not None:
+        return None
+    names = [n for n in found.observation.expected if found.observation.got.get(n) is not None]
+    got = {n: found.observation.got[n] for n in names}
+    return isolation.Attempt(got, {n: found.observation.expected[n] for n in names}, found.calls)
 
 
 def explained(row: Row, caller: Caller, asked: Asked) -> Row:

@@ -19,7 +19,7 @@ from refbp.oracle.attempt import Attempt, Problem, plain, wanted
 STEP = 1e-7  # small beside the distance to the next kink, large beside rounding
 SLACK = 1e-5  # relative to the largest value: what the step itself changes
 RANDOM = 16  # random directions
-SINGLE = 40  # inputs of more elements are not moved one by one
+SINGLE = 256  # inputs of more elements are not moved one by one
 
 
 def earned(attempt: Attempt, phase: str) -> bool:

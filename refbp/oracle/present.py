@@ -55,6 +55,37 @@ def lines(row: Row, hints: int = HINTS) -> list[str]:
     return found
 
 
+def summary(report: Report) -> str:
+    """How many functions are what."""
+    ok = sum(r.ok for r in report.rows)
+    todo = sum(r.verdict == "not implemented" for r in report.rows)
+    count = f"{len(report.rows)} function{'s' * (len(report.rows) != 1)}"
+    rest = f" · {todo} not implemented" if todo else ""
+    return f"{count} · {ok} ok · {len(report.wrong)} to mend{rest} · {report.seconds:.1f} s"
+
+
+def heading(report: Report) -> list[str]:
+    """What was checked against what, and how it was understood."""
+    about = f"{report.course.name}: {report.course.about} · seed {report.seed}"
+    return [
+        f"{report.path} · {about}" if report.path else about,
+        *report.notes,
+        *[report.protections] * bool(report.protections),
+    ]
+
+
+def text(report: Report, hints: int = HINTS) -> str:
+    """The whole report."""
+    rows = table(report, hints)
+    widths = [max(len(r[i]) for r in rows) for i in range(len(HEADING) - 1)]
+    cells = [
+        "  ".join([r[0].ljust(widths[0]), r[1].ljust(widths[1]), r[2].rjust(widths[2]), r[3].rjust(widths[3]), r[4]]).rstrip()
+        for r in rows
+    ]
+    said = [line for p in paragraphs(report, hints) for line in ("", *p)]
+    return "\n".join([*heading(report), "", *cells, *said, "", summary(report)])
+
+
 def data(report: Report, hints: int = HINTS) -> dict[str, Any]:
     """The report as plain data."""
     return {
@@ -62,6 +93,7 @@ def data(report: Report, hints: int = HINTS) -> dict[str, Any]:
         "course": report.course.name,
         "seed": report.seed,
         "protections": report.protections,
+        "notes": list(report.notes),
         "seconds": round(report.seconds, 2),
         "functions": [_row(r, hints) for r in report.rows],
         "wrong": len(report.wrong),
