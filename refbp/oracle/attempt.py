@@ -257,13 +257,15 @@ class Run:
 
     def outputs(self) -> list[Comparison]:
         """What forward gave, beside what it should give."""
-        found = []
+        given = self.scene.values
+        return [compared(n, given[n], a, self.rtol) for n, a in self.expected().items() if n in given]
+
+    def expected(self) -> dict[str, Array]:
+        """What forward should give, by the course's names and in its layout."""
+        found = {}
         for name, expression in self.exercise.outputs.items():
-            if name not in self.scene.values:
-                continue
-            expected = layout.there(expression, self.answers, self.problem.names)
-            expected = np.asarray(expected) * self.factor(name, self.exercise.output_factors)
-            found.append(compared(name, self.scene.values[name], expected, self.rtol))
+            answer = np.asarray(layout.there(expression, self.answers, self.problem.names))
+            found[name] = np.asarray(answer * self.factor(name, self.exercise.output_factors))
         return found
 
     @property

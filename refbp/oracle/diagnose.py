@@ -47,10 +47,10 @@ def _diagnosed(evidence: Evidence) -> list[Finding]:
         explained = {n for f in found if f.kind not in ASIDE and f.confidence >= SURE for n in f.gradients}
         if not evidence.late and (evidence.own or not explained >= set(evidence.wrong)):
             found += clue(evidence)
-    return _ranked(found, len(evidence.wrong))
+    return ranked(found, len(evidence.wrong))
 
 
-def _ranked(found: Sequence[Finding], wrong: int) -> list[Finding]:
+def ranked(found: Sequence[Finding], wrong: int) -> list[Finding]:
     """The surest first, weighed by how many of the wrong gradients they explain; no second word on what is explained."""
 
     def weight(f: Finding) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ class Observation:
     again: Callable[[Upstream], Gradients] | None = None
     error: str = ""
     changed: tuple[str, ...] = ()
+    of_outputs: ClassVar[bool] = False  # whether it is a forward's outputs that are told, in place of gradients
 
     def __post_init__(self) -> None:
         """Whatever was got is held as arrays; what no array can be made of, as one of objects."""
@@ -98,6 +99,13 @@ class Observation:
             grads = self.step.backward(*upstream)
         return dict(zip(self.layer.inputs(), grads.inputs, strict=False)) | grads.params
 
+    def anew(self) -> Gradients:
+        """What the layer gives as its code is at this moment; on copies, for a mutant may write to what it is given."""
+        inputs, upstream = ([None if a is None else np.array(a) for a in arrays] for arrays in (self.inputs, self.upstream))
+        step: Step = self.layer({n: a.copy() for n, a in self.state.items()}, *inputs, **(self.options or {}))
+        grads = step.backward(*upstream)
+        return dict(zip(self.layer.inputs(), grads.inputs, strict=False)) | grads.params
+
     def axes(self, name: str) -> tuple[str, ...]:
         """What the axes of an input, or of its gradient, are called; of a parameter, their numbers."""
         patterns = self.layer.inputs()
@@ -132,6 +140,8 @@ class Observation:
                 found["N"] = rows[0]
                 if 1 < len(rows) < len(names):
                     found["the number of rows"] = math.prod(rows)
+            if names[0] == "N" and rows:
+                found["the number of positions"] = math.prod(rows)
             space = [axis for axis in ("D", "H", "W", "L") if axis in names and axis in sizes]
             if len(space) > 1:
                 found["·".join(space)] = math.prod(sizes[a] for a in space)

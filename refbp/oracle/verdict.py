@@ -273,9 +273,13 @@ def better(a: Sequence[Row], b: Sequence[Row]) -> bool:
 
     def fit(rows: Sequence[Row]) -> tuple[Any, ...]:
         right = sum(r.right for r in rows) / max(1, sum(r.tried for r in rows))
-        # where as many cases are wrong, the one is meant of which more comes out right: the loss says which regulariser it is
+        # where as many cases are wrong, the one is meant whose outputs are right (the loss says which regulariser it is),
+        # then the one of which more comes out right
+        forward = [a.forward_ok for r in rows for a in r.attempts]
         arrays = [c.ok for r in rows for a in r.attempts for c in (*a.outputs, *a.grads)]
         arrays += [False for r in rows for a in r.attempts if a.failed for _ in r.exercise.gradients]
-        return right, sum(arrays) / max(1, len(arrays)), -max(order.index(r.verdict) for r in rows)
+        arrays += [False for r in rows for a in r.attempts if a.phase == "forward" for _ in r.exercise.outputs]
+        shares = (sum(oks) / max(1, len(oks)) for oks in (forward, arrays))
+        return right, *shares, -max(order.index(r.verdict) for r in rows)
 
     return fit(b) > fit(a)

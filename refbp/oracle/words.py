@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from refbp.errors import listed
-from refbp.oracle.attempt import Attempt
-from refbp.oracle.clues import cases, scale, shape
-from refbp.oracle.diagnose import MOST, diagnose
+from refbp.oracle.attempt import Attempt, Problem, Run
+from refbp.oracle.calls import Scene
+from refbp.oracle.clues import cases, mutant, otherwise, scale, shape
+from refbp.oracle.diagnose import ASIDE, SURE, diagnose, ranked
 from refbp.oracle.finding import Evidence, Finding
-from refbp.oracle.observation import Observation
+from refbp.oracle.observation import Observation, Upstream
 from refbp.oracle.verdict import Row
 
 
@@ -42,25 +47,46 @@ def _forward_broken(a: Attempt) -> bool:
     return a.phase == "forward"
 
 
+@dataclass(frozen=True, eq=False)
+class _Answers(Observation):
+    """The outputs of one case in place of gradients: what is asked of the reference is what its forward gives."""
+
+    of_outputs: ClassVar[bool] = True
+    problem: Problem | None = None
+
+    def right(self, upstream: Upstream) -> Mapping[str, Any]:
+        """The outputs in the course's layout, of the layer, state and inputs that this case has now."""
+        return self.anew()
+
+    def anew(self) -> Mapping[str, Any]:
+        """The same: there is nothing that is kept."""
+        assert self.problem is not None
+        state = {n: a.copy() for n, a in self.state.items()}
+        inputs = tuple(None if a is None else np.array(a) for a in self.inputs)
+        asked = dataclasses.replace(self.problem, layer=self.layer, state=state, inputs=inputs)
+        return Run(asked, Scene(None, {})).expected()  # type: ignore[arg-type]  # a scene in which nothing is called
+
+
 def _of_outputs(told: list[Attempt], seconds: float) -> list[Finding]:
-    """What a forward has in common where it is wrong: a factor, a shape, a class of cases."""
-    observations = []
+    """What a forward has in common where it is wrong: a factor, a shape, a class of cases; then another formula."""
+    observations: list[_Answers] = []
     for a in told:
         p = a.problem
         failed = a.failed.sentence if a.failed is not None and a.phase == "forward" else ""
         got = {c.name: c.got for c in a.outputs}
         expected = {c.name: c.expected for c in a.outputs} or {"out": np.zeros(1)}
-        observations.append(Observation(p.layer, p.state, p.inputs, (), got, expected, p.id, p.options, error=failed))
+        observations.append(_Answers(p.layer, p.state, p.inputs, (), got, expected, p.id, p.options, error=failed, problem=p))
     names = {n: n for o in observations for n in o.expected}
+    found: list[Finding] = []
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         evidence = Evidence(observations, names, seconds)
-        if not evidence.failing:
-            return []
-        found: list[Finding] = []
-        for clue in (shape.clue, scale.clue, cases.clue):
+        for clue in (shape.clue, scale.clue, cases.clue, otherwise.clue, mutant.clue):
+            sure = {n for f in found if f.kind not in ASIDE and f.confidence >= SURE for n in f.gradients}
+            if not evidence.failing or (clue in {otherwise.clue, mutant.clue} and sure >= set(evidence.wrong)):
+                break
             try:
                 found += clue(evidence)
             except Exception:  # clues are made for gradients: one that cannot say anything of outputs says nothing
                 continue
-    return sorted(found, key=lambda f: -f.confidence)[:MOST]
+    return ranked(found, len(evidence.wrong))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from refbp.contract import Layer, Step
+from refbp.contract import Layer
 from refbp.oracle import notation
 from refbp.oracle.finding import Evidence, Finding, agreeing, count_wrong, explains
 from refbp.oracle.observation import Observation, same
@@ -63,6 +63,8 @@ def _all_mutants(e: Evidence, seen: Callable[[Any], Any]) -> Iterator[Any]:
     for mutant in _mutants(cls):
         if e.late:
             return
+        if e.answered[0].of_outputs and mutant.function in PLACES:
+            continue
         try:
             with limited(1.0), mutant.place(), warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -71,14 +73,6 @@ def _all_mutants(e: Evidence, seen: Callable[[Any], Any]) -> Iterator[Any]:
             continue
         if said:
             yield mutant, said
-
-
-def _gradients(o: Observation) -> dict[str, Any]:
-    """What the layer gives as it is at this moment; on copies, for a mutant may write to what it is given."""
-    inputs, upstream = ([None if a is None else np.array(a) for a in arrays] for arrays in (o.inputs, o.upstream))
-    step: Step = o.layer({n: a.copy() for n, a in o.state.items()}, *inputs, **(o.options or {}))
-    grads = step.backward(*upstream)
-    return dict(zip(o.layer.inputs(), grads.inputs, strict=False)) | grads.params
 
 
 def _matches(e: Evidence) -> Iterator[Finding]:
@@ -91,7 +85,7 @@ def _matches(e: Evidence) -> Iterator[Finding]:
     wrong = [o for o in e.answered if set(names) & set(o.wrong)]
     shapes = len({tuple(np.shape(a) for a in (*o.inputs, *o.state.values())) for o in wrong})
     telling = sum(count_wrong(o, n) for o in wrong for n in names if n in o.wrong)
-    elsewhere = mutant.function not in PLACES
+    elsewhere = mutant.function not in PLACES and not wrong[0].of_outputs
     sure = 0.95 - 0.1 * (shapes == 1) - 0.15 * (telling < 3) - 0.25 * (mutant.kind == "constant") - 0.03 * elsewhere
     words = agreeing("{is} what you get when ", len(names) > 1) + notation.sentence(mutant)
     if mutant.sentence.startswith("gradient ") and "wrong sign" in mutant.sentence:  # by its number, which nobody knows
@@ -112,14 +106,14 @@ def _explained(e: Evidence) -> list[str]:
     for o in e.answered:
         if not any(n in alive for n in o.wrong):
             continue
-        given = _gradients(o)
+        given = o.anew()
         alive = [n for n in alive if n not in o.wrong or explains(given.get(n), o, n)]
         if not alive:
             return []
     for o in e.observations:
         asked = [n for n in alive if n in o.got and n in o.expected and n not in o.wrong and not o.error]
         if asked:
-            given = _gradients(o)
+            given = o.anew()
             alive = [n for n in alive if n not in asked or explains(given.get(n), o, n)]
     return alive
 
@@ -146,7 +140,7 @@ def _line(cls: type[Layer[Any]], mutant: Any) -> str:
 
 def _right(observations: Sequence[Observation]) -> bool:
     for o in sorted(observations, key=lambda o: not o.wrong):
-        given = _gradients(o)
+        given = o.anew()
         if not all(same(given.get(n), x) for n, x in o.expected.items()):
             return False
     return True

@@ -35,6 +35,12 @@ def _of(e: Evidence, name: str) -> Claims:
         yield name, "diagonal", words, fit
         return
     for axes, called in _splits(first):
+        whole = lambda o, axes=axes: _last(o, name, axes)  # noqa: E731
+        if name in first.state and not e.late and (fit := e.fit(name, whole, 0.97)):
+            one = called.removesuffix(" (they overlap)")
+            words = f"{{is}} overwritten (=) where {{it}} should be added up (+=): only the share of the last {one} is left"
+            yield name, "= for +=", words, fit
+            return
         for order, kept in ((1, "last"), (-1, "first")):
             guess = lambda o, axes=axes, order=order: _overwritten(o, name, axes, order)  # noqa: E731
             if not e.late and (fit := e.fit(name, guess, 0.97)):
@@ -101,6 +107,14 @@ def _overwritten(o: Observation, name: str, axes: tuple[int, ...], order: int) -
     for piece in pieces[::order]:
         kept = np.where(piece != 0, piece, kept)
     return kept
+
+
+def _last(o: Observation, name: str, axes: tuple[int, ...]) -> Array | None:
+    """The last part as it is, zeros and all: every part is written to the whole of a weight's gradient."""
+    pieces = _pieces(o, name, axes)
+    if sum(u is not None and np.any(u) for u in o.upstream) > 1 or pieces is None:
+        return None
+    return pieces[-1]
 
 
 def _diagonal(o: Observation, name: str) -> Array | None:

@@ -69,12 +69,16 @@ def quantities(o: Observation) -> Mapping[str, Array]:
 
 
 def mistakes(o: Observation) -> Iterator[Mistake]:
-    """The ways in which gradients of this layer are commonly got wrong; a plugin's own come from its Spec."""
+    """The ways in which gradients of this layer are commonly got wrong; a plugin's own come from its Spec.
+
+    The reference of an exercise, which need not be registered, has its own as an attribute ``mistakes``.
+    """
     from refbp import registry
 
     entry = registry.current().entries.get(type(o.layer).__name__)
     if entry is not None and entry.spec.layer is type(o.layer):
         yield from entry.spec.mistakes
+    yield from getattr(o.layer, "mistakes", ())
     for family in _of(o):
         yield from family.mistakes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -181,6 +182,25 @@ def _over_axis(axes: tuple[int, ...]) -> Mistake:
     return _dx(f"the means are taken over {which}, not over the axes that share a μ and a σ", dx)
 
 
+def _misread(words: str, incoming: bool) -> Mistake:
+    """Pictures (N, C, H, W) and rows (N·H·W, C) told apart by a reshape alone, which moves no channel."""
+
+    def as_rows(a: Array) -> Array:
+        """The elements in the order of rows, each row taken for the channels of one position."""
+        return np.moveaxis(a.reshape(a.shape[0], *a.shape[2:], a.shape[1]), -1, 1)
+
+    def gradients(o: Observation) -> Mapping[str, Array]:
+        if o.x.ndim < 3 or "num_features" not in o.layer.arguments():
+            return {}
+        if not incoming:
+            dx = np.asarray(o.expected["x"])
+            return {"x": np.moveaxis(dx, 1, -1).reshape(dx.shape)}
+        misread = dataclasses.replace(o, upstream=(as_rows(o.dy),))
+        return misread.right(misread.upstream)
+
+    return Mistake(words, gradients)
+
+
 def _evaluated(n: _Norm) -> Any:
     """In evaluation the formula of training."""
     if n.moving:
@@ -201,6 +221,8 @@ FAMILIES = (
             _dx("the division by √(σ² + ε) is missing", lambda n: n.dx() / n.inv),
             _dx("y stands where x̂ is meant", lambda n: n.dx(x_hat=n.gamma * n.c * n.inv)),
             _dx("x − μ stands where x̂ is meant: it is not divided by √(σ² + ε)", lambda n: n.dx(x_hat=n.c)),
+            _misread("dy is reshaped into rows of channels without moving its channels to the last axis first", True),
+            _misread("the rows of dx are reshaped into pictures without moving the channels back from the last axis", False),
             _dx("μ and σ are taken as functions of x, though with training=False they are constants", _evaluated),
             *(_over_axis(axes) for axes in ((0,), (1,), (-1,), (2,), (0, 1), (1, 2), (2, 3), (1, 2, 3), (0, 2, 3))),
             _dgamma("x stands where x̂ is meant: Σ dy · x in place of Σ dy · x̂", lambda n: n.x),
