@@ -78,7 +78,7 @@ ALLOWED = {
     "notation": {"contract", "errors", "registry"},
     "training": {"contract", "errors", "layers", "network", "optim", "shapes"},
     "trace": {"contract", "draws", "errors", "layers", "losses", "notation", "numerics"},
-    "oracle": {"contract", "errors", "numerics", "shapes", "spec"},
+    "oracle": {"contract", "draws", "errors", "notation", "numerics", "shapes", "spec"},
     "courses": {"contract", "draws", "hookspecs", "layers", "losses", "optim", "oracle", "spec"},
 }
 

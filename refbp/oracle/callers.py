@@ -152,7 +152,7 @@ class Local:
     def assign(self, handle: Any, path: str, value: Any) -> Outcome:
         """Set it here."""
         before, _, last = path.rpartition(".")
-        return self._run(lambda: lambda v: setattr(_walk(handle.value, before), last, v), (value,), {}, keep=True)
+        return self._run(lambda: lambda v: _put(_walk(handle.value, before), last, v), (value,), {}, keep=True)
 
     def parameters(self, target: str) -> tuple[Parameter, ...]:
         """By its signature."""
@@ -212,6 +212,13 @@ def _walk(value: Any, path: str) -> Any:
                 raise
             value = value[int(part) if part.lstrip("-").isdigit() else part]
     return value
+
+
+def _put(holder: Any, last: str, value: Any) -> None:
+    if hasattr(type(holder), "__setitem__") and not hasattr(holder, last):
+        holder[int(last) if last.lstrip("-").isdigit() else last] = value
+    else:
+        setattr(holder, last, value)
 
 
 def _copied(value: Any) -> Any:

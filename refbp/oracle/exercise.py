@@ -92,6 +92,7 @@ class Exercise:
             raise ExerciseError(f"exercise {self.name}: it has no cases: give tiers={{'std': [Case(…)]}}.")
         if unknown := [t for t in self.tiers if t not in TIERS]:
             raise ExerciseError(f"exercise {self.name}: no tier is called {unknown[0]!r}; the tiers are {', '.join(TIERS)}.")
+        self.helpers  # noqa: B018  # a driver that is no Python is an error now
         try:
             for name in self.gradients:
                 if name not in assigned(self.backward or self.forward) and name not in assigned(self.forward):

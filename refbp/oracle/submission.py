@@ -138,8 +138,12 @@ def _notebook(path: Path) -> str:
 
 
 def recognised(submission: Submission, courses: Sequence[Course], name: str | None) -> Course:
-    """The course of that name, or the one whose functions a submission has most of."""
+    """The course of that name, or in that file, or the one whose functions a submission has most of."""
     known = {c.name: c for c in courses}
+    if name is not None and name.endswith(".toml"):
+        from refbp.oracle import toml_course
+
+        return toml_course.read(name)
     if name is not None:
         if name not in known:
             raise UnreadableError(
