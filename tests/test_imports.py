@@ -79,7 +79,7 @@ ALLOWED = {
     "training": {"contract", "errors", "layers", "network", "optim", "shapes"},
     "trace": {"contract", "draws", "errors", "layers", "losses", "notation", "numerics"},
     "oracle": {"contract", "draws", "errors", "notation", "numerics", "shapes", "spec"},
-    "courses": {"contract", "draws", "hookspecs", "layers", "losses", "optim", "oracle", "spec"},
+    "courses": {"contract", "draws", "hookspecs", "layers", "losses", "numerics", "optim", "oracle", "spec"},
 }
 
 
