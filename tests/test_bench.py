@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import refbp
 
 from refbp.conformance import bench
 
@@ -39,17 +38,11 @@ def test_both_sides_compute_the_same_gradient(dtype):
 
 
 def test_the_command_prints_ratios_and_json():
-    run = subprocess.run(
-        [sys.executable, "-m", "refbp", "bench", "--only", "4-8-3", "--seconds", "0.05", "--json", "-"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = refbp("bench", "--only", "4-8-3", "--seconds", "0.05", "--json", "-")
+    assert run.returncode == 0
     data = json.loads(run.stdout)
     assert {t["dtype"] for t in data["timings"]} == {"float32", "float64"}
     assert all(t["ratio"] == pytest.approx(t["refbp_s"] / t["torch_s"]) for t in data["timings"])
-    wrong = subprocess.run(
-        [sys.executable, "-m", "refbp", "bench", "--only", "nothing"], capture_output=True, text=True, check=False
-    )
+    wrong = refbp("bench", "--only", "nothing")
     assert wrong.returncode == 2
     assert "no workload's name contains 'nothing'" in wrong.stderr
