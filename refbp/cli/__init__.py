@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": ("verify", "Prove the registered layers and losses against torch."),
     "check": ("check", "Check somebody's backprop, and say what is wrong with it."),
     "grade": ("grade", "Grade many submissions of a course, side by side."),
+    "audit": ("audit", "Find the wrong solutions that a course's own tests accept."),
     "list": ("catalogue", "List the registered layers and losses."),
     "show": ("catalogue", "Show one layer: formula, derivation, fields, shapes, state, twin, source."),
     "plugins": ("catalogue", "Show every plugin: what it provides, or why it failed."),
