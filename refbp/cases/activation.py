@@ -113,7 +113,8 @@ def refbp_layers() -> Iterator[Spec]:
     yield Spec(act.GELU, _cases(act.GELU(), act.GELU("tanh"), act.GELU(approximate="tanh"), smooth=True), waivers=[AT_INFINITY])
     yield Spec(act.Sigmoid, _cases(act.Sigmoid(), smooth=True))
     yield Spec(act.LogSigmoid, _cases(act.LogSigmoid(), smooth=True))
-    yield Spec(act.SiLU, _cases(act.SiLU(), act.SiLU(inplace=True), smooth=True), waivers=[AT_INFINITY])
+    blocks = Case(act.SiLU(), normal(2, 16389), id="more-than-one-block")  # large arrays are computed in parts
+    yield Spec(act.SiLU, [*_cases(act.SiLU(), act.SiLU(inplace=True), smooth=True), blocks], waivers=[AT_INFINITY])
     yield Spec(act.Mish, _cases(act.Mish(), act.Mish(inplace=True), smooth=True), waivers=[AT_INFINITY])
     yield Spec(
         act.Softplus,

@@ -72,6 +72,7 @@ def _functions() -> Iterator[Case]:
     yield Case(plain, normal(2, 3, 5, 2), normal(2, 1, 7, 2), normal(2, 1, 7, 2), id="one-key-head")
     yield Case(plain, normal(2, 3, 5, 2), normal(3, 7, 2), normal(1, 1, 7, 2), id="keys-for-all")
     yield Case(plain, constant(0.0, 2, 3, 2), constant(0.0, 2, 3, 2), exactly([[[1.0, 2.0]] * 3] * 2), id="all-alike")
+    yield Case(plain, constant(0.0, 2, 3, 0), constant(0.0, 2, 5, 0), normal(2, 5, 3), id="no-features")
     # masks
     yield Case(plain, *qkv, mask(5, 11, p=0.7), id="booleans")
     yield Case(plain, *qkv, mask(2, 1, 1, 11, p=0.7), id="booleans-per-sample")
@@ -96,6 +97,7 @@ def _functions() -> Iterator[Case]:
     yield Case(ScaledDotProductAttention(0.3, enable_gqa=True), *grouped, some_blocked(5, 3), id="dropout-groups")
     yield Case(ScaledDotProductAttention(0.7, is_causal=True), normal(5, 3), normal(7, 3), normal(7, 2), id="dropout-causal")
     yield Case(ScaledDotProductAttention(0.3, training=False), *qkv, id="evaluation")
+    yield Case(ScaledDotProductAttention(1.0), *qkv, id="dropout-of-all")
 
 
 # MultiheadAttention ---------------------------------------------------------------------------------------------------

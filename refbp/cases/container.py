@@ -33,9 +33,9 @@ def _twin(layer: Any) -> Any:
     return torch.nn.Sequential(OrderedDict((name, twin.of(part)) for name, part in layer.parts))
 
 
-def _noise(layer: Any, probe: Any, x: Any) -> tuple[Any, ...]:
+def noise_of_parts(layer: Any, probe: Any, *inputs: Any) -> tuple[Any, ...]:
     """What the parts drew, where one of them is random."""
-    return probe.of_parts(x) if layer.noisy else ()
+    return probe.of_parts(*inputs) if layer.noisy else ()
 
 
 @hookimpl
@@ -59,6 +59,6 @@ def refbp_layers() -> Iterator[Spec]:
             Case(Sequential(), integers(3, 5, high=9), id="empty-integers"),
         ],
         twin=_twin,
-        noise=_noise,
+        noise=noise_of_parts,
         exempt=[Exempt("batch-additivity", "batch statistics couple the samples", when=lambda c: c.layer is normed)],
     )

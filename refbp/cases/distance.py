@@ -9,7 +9,7 @@ from refbp.hookspecs import hookimpl
 from refbp.layers.distance import CosineSimilarity, Normalize, PairwiseDistance
 from refbp.spec import Case, Convention, Spec, Waiver
 
-HUGE, TINY = ([[4e160, -3e160]], [[1e160, 1e160]]), ([[4e-170, -3e-170]], [[1e-170, 1e-170]])
+HUGE, TINY = ([[4e160, -3e160]], [[-1e160, -1e160]]), ([[4e-170, -3e-170]], [[1e-170, 1e-170]])
 POWERS = "torch raises components to the power p as they are: where that overflows or underflows, norm and gradient are wrong"
 ZEROS = [
     Convention("a component of 0", "0, the sign of 0"),
@@ -58,7 +58,7 @@ def refbp_layers() -> Iterator[Spec]:
         "torch clamps the norm to ε where autograd does not see it: below ε it divides by ε, and still sends a gradient"
         " through the norm"
     )
-    below = Waiver("gradients", frozen, when=lambda case: case.id == "below-eps", thread="pytorch #50473")
+    below = Waiver("gradients", frozen, when=lambda case: case.id in ("below-eps", "one-below-eps"), thread="pytorch #50473")
     yield Spec(
         CosineSimilarity,
         [
@@ -71,6 +71,7 @@ def refbp_layers() -> Iterator[Spec]:
             Case(CosineSimilarity(), normal(1, 5), rows, id="broadcast"),
             Case(CosineSimilarity(dim=-1), exactly(0.5), exactly(-2.0), id="scalars"),
             Case(CosineSimilarity(eps=10.0), rows, rows, id="below-eps"),
+            Case(CosineSimilarity(eps=0.7), normal(3, 5, std=0.1), normal(3, 5, std=3.0), id="one-below-eps"),
             Case(CosineSimilarity(eps=5.0), exactly([[3.0, 4.0]]), exactly([[6.0, 7.0]]), id="norm=eps"),
             Case(CosineSimilarity(eps=0.3), exactly([[0.0, 0.0]]), exactly([[1.0, 2.0]]), id="zero"),
             *(Case(CosineSimilarity(eps=0.0), *map(exactly, v), id=i) for v, i in ((HUGE, "huge"), (TINY, "tiny"))),
@@ -89,6 +90,7 @@ def refbp_layers() -> Iterator[Spec]:
             Case(Normalize(1.7, dim=0), exactly(0.7), id="scalar"),
             Case(Normalize(eps=10.0), rows, id="below-eps"),
             *(Case(Normalize(p, eps=0.3), zeros, id=f"zeros-p={p}") for p in (2, 1, 3, 0.3, inf)),
+            Case(Normalize(0), exactly([[1.0, 1.0, -2.0]]), id="ones-p=0"),
             Case(Normalize(eps=5.0), exactly([[3.0, 4.0], [6.0, 7.0]]), id="norm=eps"),
             *(Case(Normalize(eps=0.0), exactly(v[0]), id=i) for v, i in ((HUGE, "huge"), (TINY, "tiny"))),
         ],

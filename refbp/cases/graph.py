@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from refbp.cases.container import noise_of_parts
 from refbp.draws import exactly, labels, normal, signed
 from refbp.hookspecs import hookimpl
 from refbp.layers.graph import Graph
@@ -50,6 +51,9 @@ def refbp_layers() -> Iterator[Spec]:
             Case(Graph("y, h = GRU(3, 2)(x); z = y * 2"), normal(5, 3), id="one-output-unused"),
             Case(Graph("a = x / y; C = CrossEntropyLoss(a, t)"), normal(5, 3), signed(5, 3), labels(5, classes=3), id="loss"),
             Case(Graph("y = Softmax(x, dim=1) * x"), exactly([[0.0, 0.0, 1.0]]), id="keyword"),
+            Case(Graph("h = Dropout(0.3)(x); y = h * Dropout(0.7)(x)"), normal(5, 3), id="noise"),
+            Case(Graph("y = TransformerEncoderLayer(6, 2, 5, 0.3)(x)"), normal(2, 3, 6), id="several-noises-of-a-layer"),
         ],
         twin=_twin,
+        noise=noise_of_parts,
     )

@@ -39,6 +39,7 @@ def refbp_layers() -> Iterator[Spec]:
             Case(RMSNorm((5,), eps=0.03), normal(2, 3, 7, 5), id="four-axes"),
             Case(RMSNorm((3, 5), eps=1.7), normal(3, 5), id="one-sample"),
             Case(RMSNorm(5, elementwise_affine=False), normal(3, 5), id="no-affine"),
+            Case(RMSNorm(5), exactly([[1e-8, -3e-8, 2e-8, 5e-9, -1e-8]]), id="as-small-as-eps"),
             Case(RMSNorm(3, eps=0.3), exactly([[0.0, 0.0, 0.0], [1.0, 0.0, -2.0]]), id="zero-row"),
             Case(RMSNorm(1, eps=0.3), exactly([[1.0], [-2.0]]), id="one-element"),
             Case(RMSNorm(3), exactly([[1e130, -3e130, 2e130]]), id="large"),

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from refbp.contract import Layer
 from refbp.draws import Draw, exactly, normal
 from refbp.hookspecs import hookimpl
@@ -33,6 +35,13 @@ def _from_batch(case: Case) -> bool:
 
 
 COUPLED = Exempt("batch-additivity", "batch statistics couple the samples", when=_from_batch)
+
+
+def _half_constant(cls: Any, *shape: int) -> Case:
+    """Two channels, one of them far from 0 and constant: what the rounding of its mean leaves behind is all there is."""
+    x = np.full(shape, 10000.1)
+    x[:, 1] = np.resize([0.5, -1.0, 2.0, 0.3, -0.7, 1.1, -2.0], x[:, 1].shape)
+    return Case(cls(2), exactly(x), id="half-constant")
 
 
 def _options(cls: Any, draw: Draw, channels: int) -> list[Case]:
@@ -66,6 +75,7 @@ def _instance_options(cls: Any, channels: int, *spatial: int) -> Sequence[Case]:
         Case(cls(channels, affine=True, training=False), batch, id="evaluation-no-statistics"),
         Case(cls(channels, eps=0.03, affine=True, training=False, **tracking), batch, id="evaluation"),
         Case(cls(channels, training=False, **tracking), sample, id="evaluation-one-sample"),
+        _half_constant(cls, 1, 2, *(7, 1, 1)[: len(spatial)]),
     ]
 
 
@@ -81,6 +91,7 @@ def refbp_layers() -> Iterator[Spec]:
             Case(BatchNorm1d(2, eps=0.3), exactly([[1.0, 2.0], [1.0, -3.0], [1.0, 0.5]]), id="constant-column"),
             Case(BatchNorm1d(5, eps=0.03), normal(2, 5), id="two-samples"),
             Case(BatchNorm1d(3), normal(7, 3, mean=1e5), id="far-from-zero"),
+            _half_constant(BatchNorm1d, 7, 2),
             Case(BatchNorm1d(1), exactly(*HUGE, 5e160, shape=(4, 1)), id="huge"),
         ],
         waivers=squared("outputs", "gradients"),
@@ -88,15 +99,22 @@ def refbp_layers() -> Iterator[Spec]:
     )
     images, volumes = normal(2, 3, 5, 7, mean=-0.7), normal(3, 2, 5, 3, 2, std=1.7)
     one_channel = Case(BatchNorm2d(1), normal(3, 1, 2, 5), id="one-channel")
-    yield Spec(BatchNorm2d, [*_options(BatchNorm2d, images, 3), one_channel], exempt=[COUPLED])
+    yield Spec(
+        BatchNorm2d, [*_options(BatchNorm2d, images, 3), one_channel, _half_constant(BatchNorm2d, 7, 2, 1, 1)], exempt=[COUPLED]
+    )
     one_channel = Case(BatchNorm3d(1), normal(3, 1, 2, 1, 5), id="one-channel")
-    yield Spec(BatchNorm3d, [*_options(BatchNorm3d, volumes, 2), one_channel], exempt=[COUPLED])
+    yield Spec(
+        BatchNorm3d,
+        [*_options(BatchNorm3d, volumes, 2), one_channel, _half_constant(BatchNorm3d, 7, 2, 1, 1, 1)],
+        exempt=[COUPLED],
+    )
     yield Spec(
         SyncBatchNorm,
         [
             *_options(SyncBatchNorm, images, 3),
             Case(SyncBatchNorm(5, process_group="trainers"), normal(7, 5), id="group"),
             Case(SyncBatchNorm(2), normal(3, 2, 5, 1, 2, 3), id="six-axes"),
+            _half_constant(SyncBatchNorm, 7, 2),
         ],
         exempt=[COUPLED],
     )
@@ -118,6 +136,7 @@ def refbp_layers() -> Iterator[Spec]:
             Case(GroupNorm(5, 5), normal(2, 5, 3, 1, 2), id="a-group-each"),
             Case(GroupNorm(2, 6, affine=False), normal(3, 6, 5), id="no-affine"),
             Case(GroupNorm(2, 6, bias=False), normal(3, 6, 5), id="no-bias"),
+            Case(GroupNorm(2, 2), *_half_constant(BatchNorm1d, 1, 2, 7).draws, id="half-constant"),
             Case(GroupNorm(3, 3, eps=0.3), exactly([[0.0, 1.0, -2.0], [0.5, -1.0, 0.3]]), id="a-value-each"),
             Case(GroupNorm(2, 2), exactly(HUGE, SANE, shape=(1, 2, 3)), id="huge"),
         ],

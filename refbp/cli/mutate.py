@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import click
 
@@ -22,7 +24,8 @@ from refbp.registry import Entry
 @click.option(
     "--fail-under", type=click.FloatRange(0, 100), default=None, metavar="PERCENT", help="Exit with 1 below this score."
 )
-@click.option("--equivalent", is_flag=True, help="List the equivalent mutants too.")
+@click.option("--equivalent", is_flag=True, help="List the equivalent mutants too, and those that are another layer's.")
+@click.option("--summary", is_flag=True, help="A line for each plugin instead of each layer.")
 @click.option("--compare", is_flag=True, help="Hold other ways to check a gradient against the same mutants: score and time.")
 def mutate_command(
     names: tuple[str, ...],
@@ -33,11 +36,14 @@ def mutate_command(
     json_file: str | None,
     fail_under: float | None,
     equivalent: bool,
+    summary: bool,
     compare: bool,
 ) -> int:
     """Rewrite the source of the named layers and losses, or of all, one mistake at a time: drop a term, flip a sign, sum for
     mean, shift a slice, … Run the checks against each mutant, and print the score, which check noticed how many, and
-    each survivor with its line. With --compare, print instead how many of the mutants whose forward is right, and whose
+    each survivor with its line. A mutant is equivalent if it answers the same, bit for bit, to every case and to variations of
+    each; it is elsewhere if no case of the layer goes where it is, and another layer's does, which it is counted for. Neither
+    is in the score. With --compare, print instead how many of the mutants whose forward is right, and whose
     gradients are not, are noticed by these checks, by torch.autograd.gradcheck, and by other ways, and in what time.
 
     Exit code: 0, or 1 below --fail-under (over all layers), or where a layer is wrong as it stands.
@@ -49,8 +55,8 @@ def mutate_command(
     from refbp.conformance import mutate, parallel
     from refbp.conformance.trial import SEED
 
-    if compare and (fail_under is not None or equivalent):
-        raise click.UsageError("--compare prints another table than the score: leave --fail-under and --equivalent out.")
+    if compare and (fail_under is not None or equivalent or summary):
+        raise click.UsageError("--compare prints another table than the score: leave the options of the score out.")
     if compare:
         return _compare(entries, SEED if seed is None else seed, jobs, json_file, plugins_dirs)
     count = parallel.jobs_for(jobs, 60 * (len(entries) - 1))
@@ -61,20 +67,39 @@ def mutate_command(
             scores[entry.name] = found or mutate.Score(entry.name, entry.source, (), "the process that ran it died")
             advance(entry.name)
     ordered = [scores[e.name] for e in entries]
-    total = mutate.Score("all", "", tuple(f for s in ordered for f in s.fates))
+    total = mutate.total(ordered, "all")
     if json_file:
         data = {"total": {**total.data(), "fates": []}, "layers": [s.data() for s in ordered]}
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
         click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
     if json_file != "-":
-        room = max(len(s.name) for s in ordered)
-        for s in ordered:
-            _print(s, room, equivalent)
-        if len(ordered) > 1:
-            _print(mutate.Score(f"{len(ordered)} layers", "", total.fates), room, equivalent=False, survivors=False)
+        if summary:
+            columns(summary_rows([s.data() for s in ordered]), right=tuple(range(1, 7)))
+        else:
+            room = max(len(s.name) for s in ordered)
+            for s in ordered:
+                _print(s, room, equivalent)
+            if len(ordered) > 1:
+                _print(mutate.total(ordered, f"{len(ordered)} layers"), room, equivalent=False, survivors=False)
     wrong = any(s.problem for s in ordered)
     low = fail_under is not None and (total.percent is None or total.percent < fail_under)
     return 1 if wrong or low else 0
+
+
+def summary_rows(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The table of ``--summary``, its heading first, from scores as plain data."""
+    names = ("mutants", "killed", "equivalent", "elsewhere", "survived")
+    sums: dict[str, list[int]] = {}
+    for score in scores:
+        for source in (str(score["source"]).removeprefix("refbp."), "all"):
+            held = sums.setdefault(source, [0] * (1 + len(names)))
+            held[:] = [a + b for a, b in zip(held, (1, *(score[n] for n in names)), strict=True)]
+    rows: list[tuple[str, ...]] = [("", "layers", *names, "score")]
+    for source in (*sorted(sums.keys() - {"all"}), "all"):
+        counts = sums[source]
+        counted = counts[2] + counts[5]
+        rows.append((source, *(f"{n:,}" for n in counts), f"{100 * counts[2] / counted:.1f} %".rjust(7) if counted else "–"))
+    return rows
 
 
 def _compare(entries: list[Entry], seed: int, jobs: int | None, json_file: str | None, plugins_dirs: tuple[str, ...]) -> int:
@@ -116,15 +141,12 @@ def _print(score: object, room: int, equivalent: bool, survivors: bool = True) -
     by = " · ".join(f"{check} {n}" for check, n in score.by_check.items())
     click.echo(
         f"{score.name.ljust(room)}  {len(score.fates):5} mutants  {score.count(mutate.KILLED):5} killed"
-        f"  {score.count(mutate.EQUIVALENT):4} equivalent  {percent.rjust(7)}   by {by or 'nothing'}"
+        f"  {score.count(mutate.EQUIVALENT):4} equivalent  {score.count(mutate.ELSEWHERE):4} elsewhere  {percent.rjust(7)}"
+        f"  {score.seconds:5.1f} s   by {by or 'nothing'}"
     )
     for fate in score.survivors if survivors else ():
-        why = (
-            "no case reaches it: add one"
-            if fate.fate == mutate.UNREACHED
-            else "every check passes: add a case that tells them apart"
-        )
-        click.echo(f"  survived  {fate.mutant.where}  `{fate.mutant.before}` → `{fate.mutant.after}`   {why}")
+        click.echo(f"  survived  {fate.sentence}")
     for fate in score.fates if equivalent else ():
-        if fate.fate == mutate.EQUIVALENT:
-            click.echo(f"  equivalent  {fate.mutant.where}  `{fate.mutant.before}` → `{fate.mutant.after}`")
+        if fate.fate in (mutate.EQUIVALENT, mutate.ELSEWHERE):
+            whose = f"   {fate.layer} goes there" if fate.layer else ""
+            click.echo(f"  {fate.fate}  {fate.mutant.where}  `{fate.mutant.before}` → `{fate.mutant.after}`{whose}")

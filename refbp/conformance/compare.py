@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -160,9 +161,9 @@ def _judged(trial: Trial, name: str, got: Array, reference: Array, allowed: floa
     return Outcome(Verdict.BACKWARD, f"{who}: {numbers}", found.digits, found)
 
 
-def first_wrong(where: str, first: Outcome, second: Callable[[], Outcome]) -> Outcome:
-    """The first of two outcomes that is wrong, with where it happened; the second is not computed in vain."""
-    for outcome in (first, second() if not first.wrong else first):
+def first_wrong(where: str, first: Outcome, *others: Callable[[], Outcome]) -> Outcome:
+    """The first of several outcomes that is wrong, with where it happened; those after it are not computed."""
+    for outcome in itertools.chain([first], (other() for other in others)):
         if outcome.wrong:
             return dataclasses.replace(outcome, message=f"{where}: {outcome.message}")
     return agree()

@@ -1,9 +1,10 @@
 """Mutants: a layer's own source, wrong in one place, with the sentence that says in which.
 
-The abstract syntax trees of ``backward``, of ``forward`` and of the helpers that they call (methods, and functions of the
-layer's own modules and of :mod:`refbp.numerics`) are walked; at every node each operator of :mod:`.mutations` that applies
-offers a replacement. A mutant is compiled where its function was, so it sees the same globals, and is put in the function's
-place while it is being looked at. Nothing is written for a layer: any registered class has mutants.
+The abstract syntax trees of ``backward``, of ``forward`` and of the helpers that they call (methods, functions of the
+layer's own modules, of other layers' and losses', and of :mod:`refbp.numerics`) are walked; at every node each operator of
+:mod:`.mutations` that applies offers a replacement. A mutant is compiled where its function was, so it sees the same
+globals, and is put in the function's place while it is being looked at. Nothing is written for a layer: any registered
+class has mutants.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import ast
 import inspect
 import textwrap
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from refbp.conformance.mutations import Change, changes
 from refbp.contract import Layer
 
 METHODS = ("backward", "forward", "f", "df", "f_df")
+HELPERS = ("refbp.layers.", "refbp.losses.", "refbp.numerics")  # modules of which helpers take part, wherever they are called
+NEAR = ("refbp.layers._",)  # … and those that hold what a layer's own author wrote, or could have
 NOT_FORMULAS = {"check", "rules", "inputs", "outputs", "params", "buffers", "dims", "init", "draw", "given", "arguments"}
 
 
@@ -34,14 +37,24 @@ class Mutant:
     function: str
     file: str
     line: int
+    code: str  # that line
     before: str
     after: str
-    place: Callable[[], Any] = field(repr=False, compare=False)  # the context manager that puts it in place
-    poisoned: Callable[[], Any] = field(repr=False, compare=False)  # … or an error that says that the place was reached
+    site: Site = field(repr=False, compare=False)
+    wrong: types.FunctionType = field(repr=False, compare=False)
+    poison: types.FunctionType = field(repr=False, compare=False)  # it with an error where it is wrong
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process is told of it: the words; it cannot be put in place there."""
-        return {**self.__dict__, "place": None, "poisoned": None}
+        return {**self.__dict__, "site": None, "wrong": None, "poison": None}
+
+    def place(self) -> AbstractContextManager[None]:
+        """It, in the place of its function, for as long as a ``with`` block lasts."""
+        return _placed(self.site, self.wrong)
+
+    def poisoned(self, site: Site | None = None) -> AbstractContextManager[None]:
+        """The same with an error where it is wrong: who goes there is noticed. ``site`` is where another layer looks it up."""
+        return _placed(site or self.site, self.poison)
 
     @property
     def where(self) -> str:
@@ -50,7 +63,7 @@ class Mutant:
 
     def data(self) -> dict[str, Any]:
         """The mutant as plain data."""
-        names = ("kind", "sentence", "function", "file", "line", "before", "after")
+        names = ("kind", "sentence", "function", "file", "line", "code", "before", "after")
         return {n: getattr(self, n) for n in names}
 
 
@@ -64,7 +77,7 @@ class Site:
     namespaces: tuple[Any, ...]  # the class, or the modules' globals
 
 
-def sites(cls: type[Layer[Any]]) -> list[Site]:
+def sites(cls: type[Layer[Any]], helpers: tuple[str, ...] = HELPERS) -> list[Site]:
     """backward, forward, and what they call, each function once, in the order in which they are met."""
     found: dict[types.FunctionType, Site] = {}
     waiting: list[tuple[str, types.FunctionType, type | None, Any]] = []
@@ -79,7 +92,7 @@ def sites(cls: type[Layer[Any]]) -> list[Site]:
                 found[function] = Site(known.name, function, known.owner, (*known.namespaces, namespace))
             continue
         found[function] = Site(name, function, owner, (namespace,))
-        waiting += _called(cls, function)
+        waiting += _called(cls, function, helpers)
     return list(found.values())
 
 
@@ -95,7 +108,9 @@ def _method(cls: type, name: str) -> tuple[types.FunctionType, type, type] | Non
     return None
 
 
-def _called(cls: type, function: types.FunctionType) -> Iterator[tuple[str, types.FunctionType, type | None, Any]]:
+def _called(
+    cls: type, function: types.FunctionType, helpers: tuple[str, ...]
+) -> Iterator[tuple[str, types.FunctionType, type | None, Any]]:
     """The methods and functions that a function's source names, of refbp's formulas or of the plugin's own module."""
     tree = _tree(function)
     own = {owner.__module__ for owner in cls.__mro__} - {"builtins", "typing", Layer.__module__}
@@ -106,7 +121,7 @@ def _called(cls: type, function: types.FunctionType) -> Iterator[tuple[str, type
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             helper = function.__globals__.get(node.func.id)
             module = getattr(helper, "__module__", "")
-            if isinstance(helper, types.FunctionType) and (module in own or module.startswith("refbp.layers._")):
+            if isinstance(helper, types.FunctionType) and (module in own or module.startswith(helpers)):
                 yield node.func.id, helper, None, function.__globals__
 
 
@@ -118,17 +133,17 @@ def _tree(function: types.FunctionType) -> ast.FunctionDef | None:
     return next((n for n in tree.body if isinstance(n, ast.FunctionDef)), None)
 
 
-def mutants(cls: type[Layer[Any]]) -> Iterator[Mutant]:
+def mutants(cls: type[Layer[Any]], helpers: tuple[str, ...] = HELPERS) -> Iterator[Mutant]:
     """Every mutant of a layer, in the order of its source; those that read alike are offered once."""
     seen: set[tuple[str, str]] = set()
-    for site in sites(cls):
+    for site in sites(cls, helpers):
         tree = _tree(site.function)
         if tree is None:
             continue
         tree.decorator_list = []
         first = site.function.__code__.co_firstlineno
         file = _short(site.function.__code__.co_filename)
-        original = ast.unparse(tree)
+        original, lines = ast.unparse(tree), inspect.getsource(site.function).splitlines()
         for change in changes(tree):
             with change.made():
                 text = ast.unparse(tree)
@@ -139,9 +154,9 @@ def mutants(cls: type[Layer[Any]]) -> Iterator[Mutant]:
             with change.poisoned():
                 poison = _compiled(site, ast.unparse(tree))
             if code is not None and poison is not None:
-                line = first + change.line - 1
-                words = (change.kind, change.sentence, site.name, file, line, change.before, change.after)
-                yield Mutant(*words, _placer(site, code), _placer(site, poison))
+                where = (site.name, file, first + change.line - 1, lines[change.line - 1].strip())
+                words = (change.kind, change.sentence, *where, change.before, change.after)
+                yield Mutant(*words, site, code, poison)
 
 
 def _short(filename: str) -> str:
@@ -167,21 +182,18 @@ def _compiled(site: Site, text: str) -> types.FunctionType | None:
 _FUTURE = __import__("__future__").annotations.compiler_flag
 
 
-def _placer(site: Site, made: types.FunctionType) -> Callable[[], Any]:
-    @contextmanager
-    def place() -> Iterator[None]:
-        originals = [_get(space, site.function) for space in site.namespaces]
-        try:
-            for space, names in zip(site.namespaces, originals, strict=True):
-                for name, value in names.items():
-                    _set(space, name, property(made) if isinstance(value, property) else made)
-            yield
-        finally:
-            for space, names in zip(site.namespaces, originals, strict=True):
-                for name, value in names.items():
-                    _set(space, name, value)
-
-    return place
+@contextmanager
+def _placed(site: Site, made: types.FunctionType) -> Iterator[None]:
+    originals = [_get(space, site.function) for space in site.namespaces]
+    try:
+        for space, names in zip(site.namespaces, originals, strict=True):
+            for name, value in names.items():
+                _set(space, name, property(made) if isinstance(value, property) else made)
+        yield
+    finally:
+        for space, names in zip(site.namespaces, originals, strict=True):
+            for name, value in names.items():
+                _set(space, name, value)
 
 
 def _get(space: Any, function: types.FunctionType) -> dict[str, Any]:

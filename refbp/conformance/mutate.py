@@ -3,52 +3,76 @@
 Each mutant meets the cases under the comparisons with torch first, which notice most. One that they let pass is compared
 with the original on every case and on variations of each (other draws, float32, batches of one and none, NaN, extremes,
 other memory layouts): where nothing at all differs, bit for bit, the mutant is *equivalent*, provided that its place was
-executed. What is left meets every check, and survives if none of them minds.
+executed. If it was not, and another registered layer that shares this code does go there, it is *elsewhere*: it is that
+layer's to notice, and counts there. What is left meets every check, and survives if none of them minds.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refbp import registry
+from refbp.conformance import survivors
 from refbp.conformance.checks import CHECKS
 from refbp.conformance.checks._base import batch_axes
 from refbp.conformance.clock import TooLong, limited
-from refbp.conformance.mutants import Mutant, mutants
+from refbp.conformance.mutants import Mutant, Site, mutants, sites
 from refbp.conformance.trial import SEED, Trial, as_list
 from refbp.conformance.verify import run_check
-from refbp.contract import Layer
+from refbp.contract import Layer, State
+from refbp.errors import RefbpError
 from refbp.registry import Entry
 
 Array = NDArray[Any]
 SECONDS = 5.0  # for one mutant: a loop that lost its end is killed by the clock
 FIRST = ("gradients", "outputs", "buffers")
 UNAFFECTED = ("state", "init")  # of what is mutated, they see nothing
-KILLED, EQUIVALENT, SURVIVED, UNREACHED = "killed", "equivalent", "survived", "unreached"
+KILLED, EQUIVALENT, ELSEWHERE, SURVIVED, UNREACHED = "killed", "equivalent", "elsewhere", "survived", "unreached"
+POISON = NameError  # what a poisoned place raises: its name is defined nowhere
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of one mutant, and through which check on which case."""
+    """What became of one mutant, and through which check on which case; or which other layer goes where it is."""
 
     mutant: Mutant
     fate: str
     check: str = ""
     case: str = ""
+    layer: str = ""
+    reason: str = ""  # why it may survive, where someone has said so
 
     @property
     def alive(self) -> bool:
         """Whether it counts against the score."""
         return self.fate in (SURVIVED, UNREACHED)
 
+    @property
+    def advice(self) -> str:
+        """Of a survivor: what to do about it, or why nothing."""
+        if self.reason:
+            return f"reviewed: {self.reason}"
+        if self.fate == UNREACHED:
+            return "no case reaches it: add one"
+        return "every check passes: add a case that tells them apart"
+
+    @property
+    def sentence(self) -> str:
+        """Where it is, what it changes, and the advice."""
+        return f"{self.mutant.where}  `{self.mutant.before}` → `{self.mutant.after}`   {self.advice}"
+
     def data(self) -> dict[str, Any]:
         """The fate as plain data."""
-        return {"fate": self.fate, "check": self.check, "case": self.case, **self.mutant.data()}
+        about = {n: getattr(self, n) for n in ("fate", "check", "case", "layer", "reason")}
+        return about | self.mutant.data()
 
 
 @dataclass(frozen=True)
@@ -59,6 +83,7 @@ class Score:
     source: str
     fates: tuple[Fate, ...]
     problem: str = ""  # why there is no score
+    seconds: float = 0.0
 
     def count(self, fate: str) -> int:
         """How many mutants met this fate."""
@@ -71,8 +96,8 @@ class Score:
 
     @property
     def percent(self) -> float | None:
-        """Killed of those that are not equivalent."""
-        counted = len(self.fates) - self.count(EQUIVALENT)
+        """Killed of those that are not equivalent, and not elsewhere."""
+        counted = len(self.fates) - self.count(EQUIVALENT) - self.count(ELSEWHERE)
         return 100.0 * self.count(KILLED) / counted if counted else None
 
     @property
@@ -88,9 +113,12 @@ class Score:
             "mutants": len(self.fates),
             "killed": self.count(KILLED),
             "equivalent": self.count(EQUIVALENT),
+            "elsewhere": self.count(ELSEWHERE),
             "survived": len(self.survivors),
             "percent": self.percent,
+            "reviewed": sum(bool(f.reason) for f in self.survivors),
             "by_check": self.by_check,
+            "seconds": round(self.seconds, 3),
             "problem": self.problem,
             "fates": [f.data() for f in self.fates],
         }
@@ -98,6 +126,7 @@ class Score:
 
 def score(entry: Entry, seed: int = SEED) -> Score:
     """The fate of every mutant of one layer."""
+    start = time.perf_counter()
     trials = [Trial(entry.spec, i, seed) for i in range(len(entry.spec.cases))]
     for trial in trials:
         for name in CHECKS:
@@ -105,17 +134,27 @@ def score(entry: Entry, seed: int = SEED) -> Score:
             if outcome is not None and outcome.wrong:
                 problem = f"case {trial.id}, check {name}: {outcome.message}"
                 return Score(entry.name, entry.source, (), f"it is wrong as it stands ({problem})")
-    bench = _Bench(trials)
-    return Score(entry.name, entry.source, tuple(bench.fate(m) for m in mutants(entry.spec.layer)))
+    bench = _Bench(entry, trials)
+    fates = tuple(bench.fate(m) for m in mutants(entry.spec.layer))
+    return Score(entry.name, entry.source, fates, seconds=time.perf_counter() - start)
+
+
+def total(scores: Sequence[Score], name: str, source: str = "") -> Score:
+    """Several layers as one."""
+    return Score(name, source, tuple(f for s in scores for f in s.fates), seconds=sum(s.seconds for s in scores))
 
 
 class _Bench:
     """The original's trials and what it answers to every variation, against which mutants are held."""
 
-    def __init__(self, trials: Sequence[Trial]) -> None:
+    def __init__(self, entry: Entry, trials: Sequence[Trial]) -> None:
+        self.entry = entry
         self.trials = trials
-        self.variations = [v for t in trials for v in variations(t)]
-        self.answers = [_answer(t, v) for t, v in self.variations]
+        asked = [(t, v, _answer(t, v)) for t in trials for _, v in variations(t)]
+        # Where the original itself crashes, there is nothing to tell apart: that variation is no input of the layer
+        known = [(t, v, a) for t, v, a in asked if isinstance(a, list) or issubclass(a, RefbpError)]
+        self.variations = [(t, v) for t, v, _ in known]
+        self.answers = [a for *_, a in known]
 
     def fate(self, mutant: Mutant) -> Fate:
         """Hold one mutant against the bench."""
@@ -123,14 +162,21 @@ class _Bench:
             with limited(SECONDS), mutant.place():
                 if found := self._noticed(FIRST):
                     return Fate(mutant, KILLED, *found)
-                if self._same_answers():
-                    pass
-                elif found := self._noticed([c for c in CHECKS if c not in FIRST and c not in UNAFFECTED]):
-                    return Fate(mutant, KILLED, *found)
-                else:
-                    return Fate(mutant, SURVIVED)
+                same = self._same_answers()
             with limited(SECONDS), mutant.poisoned():
-                return Fate(mutant, UNREACHED if self._same_answers() else EQUIVALENT)
+                reached = any(_reaches(t, v) for t, v in self.variations)
+            if not reached:
+                other = _who_goes_there(mutant, self.entry)
+                if other:
+                    return Fate(mutant, ELSEWHERE, layer=other)
+                return Fate(mutant, UNREACHED, reason=survivors.reason(self.entry.name, mutant))
+            if same:
+                return Fate(mutant, EQUIVALENT)
+            with limited(SECONDS), mutant.place():
+                found = self._noticed([c for c in CHECKS if c not in FIRST and c not in UNAFFECTED])
+            if found:
+                return Fate(mutant, KILLED, *found)
+            return Fate(mutant, SURVIVED, reason=survivors.reason(self.entry.name, mutant))
         except TooLong:
             return Fate(mutant, KILLED, "time limit")
         except RecursionError:
@@ -149,11 +195,64 @@ class _Bench:
         return all(_answer(t, v) == a for (t, v), a in zip(self.variations, self.answers, strict=True))
 
 
+def _who_goes_there(mutant: Mutant, entry: Entry) -> str:
+    """The first other registered layer, if any, of which a case goes through the mutant's place in code that both share."""
+    sharing = _sharing(tuple(e.spec.layer for e in registry.current().entries.values()))  # asked before the code is another
+    for cls, site in sharing.get(mutant.site.function, ()):
+        if cls is not entry.spec.layer:
+            asked = _asked_of(cls)
+            with mutant.poisoned(site):
+                if any(_reaches(trial, v) for trial, v in asked):
+                    return cls.__name__
+    return ""
+
+
+@lru_cache(maxsize=2)
+def _sharing(classes: tuple[type[Layer[Any]], ...]) -> dict[Any, list[tuple[type[Layer[Any]], Site]]]:
+    """For each function, the layers that go through it, and where each of them looks it up."""
+    found: dict[Any, list[tuple[type[Layer[Any]], Site]]] = {}
+    for cls in classes:
+        for site in sites(cls):
+            found.setdefault(site.function, []).append((cls, site))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _asked_of(cls: type[Layer[Any]]) -> list[tuple[Trial, _Variation]]:
+    """A layer's cases as they are."""
+    spec = registry.current().get(cls.__name__).spec
+    trials = [Trial(spec, i) for i in range(len(spec.cases))]
+    return [(t, _Variation(t.layer, t.inputs, t.state)) for t in trials]
+
+
+def _reaches(trial: Trial, v: _Variation) -> bool:
+    """Whether a pass forward and backward meets the poison."""
+    try:
+        with np.errstate(all="ignore"):
+            step = v.layer(v.state, *v.inputs, **trial.case.options)
+            outputs = as_list(step.outputs)
+            upstream = v.upstreams(trial, outputs)[0]
+            step.backward(*(u if u is None else u.astype(y.dtype) for u, y in zip(upstream, outputs, strict=True)))
+    except POISON:
+        return True
+    except Exception:
+        return False
+    return False
+
+
 @dataclass(frozen=True)
 class _Variation:
     layer: Layer[Any]
     inputs: tuple[Any, ...]
     state: Any
+    upstream: dict[Any, Any] = field(default_factory=dict)  # drawn once, as most mutants have the original's shapes
+
+    def upstreams(self, trial: Trial, outputs: Sequence[Array]) -> Any:
+        """Two upstream gradients for such outputs."""
+        shapes = tuple((y.shape, y.dtype.kind) for y in outputs)
+        if shapes not in self.upstream:
+            self.upstream[shapes] = [trial.upstream_for(outputs, purpose) for purpose in ("upstream", "second upstream")]
+        return self.upstream[shapes]
 
 
 def variations(trial: Trial) -> Iterator[tuple[Trial, _Variation]]:
@@ -206,22 +305,31 @@ def _poisoned(a: Array) -> Array:
 
 
 def _answer(trial: Trial, v: _Variation) -> Any:
-    """Everything that a layer says: outputs, updates, gradients for two upstreams, bits and dtypes, or how it refuses."""
+    """Everything that a layer says: outputs, updates, gradients for two upstreams, bits and dtypes, or how it refuses.
+
+    It is asked on copies, for a mutant may write to what it is given, and the next must not be asked about that.
+    """
     try:
         with np.errstate(all="ignore"):
-            step = v.layer(v.state, *v.inputs, **trial.case.options)
+            state = State({n: a.copy(order="K") for n, a in v.state.items()}, v.state.buffers)
+            inputs = [None if a is None else a.copy(order="K") for a in v.inputs]
+            step = v.layer(state, *inputs, **trial.case.options)
             outputs = as_list(step.outputs)
             said: list[Any] = [*outputs, *(np.asarray(step.updates[n]) for n in sorted(step.updates))]
-            for purpose in ("upstream", "second upstream"):
-                upstream = [
-                    u if u is None else u.astype(y.dtype)
-                    for u, y in zip(trial.upstream_for(outputs, purpose), outputs, strict=True)
-                ]
-                grads = step.backward(*upstream)
+            for upstream in v.upstreams(trial, outputs):
+                grads = step.backward(*(u if u is None else u.astype(y.dtype) for u, y in zip(upstream, outputs, strict=True)))
                 said += [*grads.inputs, *(grads.params[n] for n in sorted(grads.params))]
-        return [
-            None if a is None else (a.shape, a.dtype.str, a.flags.writeable, (a + 0 if a.dtype.kind == "f" else a).tobytes())
-            for a in said
-        ]
+        return [None if a is None else (a.shape, a.dtype.str, a.flags.writeable, _bits(a)) for a in said]
     except Exception as error:
         return type(error)
+
+
+def _bits(a: Array) -> bytes:
+    """A zero's bits without its sign, and a NaN's as any other's."""
+    if a.dtype.kind != "f":
+        return a.tobytes()
+    a = np.asarray(a + 0)
+    lost = np.isnan(a)
+    if lost.any():
+        a[lost] = np.nan
+    return a.tobytes()

@@ -136,11 +136,19 @@ class Trial:
         return found
 
     def fresh(self) -> Trial:
-        """The same trial for another version of the layer's code: what torch said is kept, what the layer said is not."""
+        """The same trial for another version of the layer's code: what torch said is kept, what the layer said is not.
+
+        The arrays are copies: a version that writes to what it is given must not leave that to the next.
+        """
         other = Trial(self.spec, self.index, self.seed, self.dtype, self.round_to)
         other.layer, other.only, other.memo = self.layer, self.only, self.memo
-        kept = ("twin", "state", "drawn")
-        other.__dict__.update({n: self.__dict__[n] for n in kept if n in self.__dict__})
+        known = self.__dict__
+        if "twin" in known:
+            other.__dict__["twin"] = known["twin"]
+        if "state" in known:
+            other.__dict__["state"] = State({n: a.copy(order="K") for n, a in self.state.items()}, self.state.buffers)
+        if "drawn" in known:
+            other.__dict__["drawn"] = tuple(None if a is None else a.copy(order="K") for a in self.drawn)
         for name in ("float32", "rounded"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name].fresh()
@@ -185,9 +193,14 @@ class Trial:
             return step.backward(*upstream)
 
     @cached_property
+    def pulled(self) -> Grads:
+        """What the layer's backward returns."""
+        return self.pull(self.own, self.upstream)
+
+    @cached_property
     def own_grads(self) -> dict[str, Array | None]:
         """The layer's gradients by name, inputs first."""
-        return named(self.pull(self.own, self.upstream), self.input_names)
+        return named(self.pulled, self.input_names)
 
     @cached_property
     def float32(self) -> Trial:

@@ -38,8 +38,6 @@ def p_norm_slope(x: Array, norm: Array, p: float, axes: Shape) -> Array:
     """
     size = np.abs(x)
     sign = (x > 0).astype(x.dtype) - (x < 0)  # 0 for NaN, as in torch
-    if p == 0:
-        return np.zeros_like(x)
     if math.isinf(p):
         hit = (size == norm).astype(x.dtype)
         return np.asarray(sign * hit / np.maximum(hit.sum(axes, keepdims=True), 1))

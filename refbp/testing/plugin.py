@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from refbp.registry import Registry
 
 _registry = pytest.StashKey["Registry"]()
+_MARKER = "refbp_mutation_score"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--refbp-seed", type=int, default=None, metavar="N", help="The seed of every random draw.")
     parser.addini("refbp_plugins", "Folders of plugin files, or files, relative to the root.", type="paths", default=[])
     parser.addini("refbp_only_plugin", "Only what this plugin provides.", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker, known to ``--strict-markers``."""
+    about = "at least so many percent of these layers' mutants, or of all selected layers', are noticed by their own cases"
+    config.addinivalue_line("markers", f"{_MARKER}(*names, at_least): {about}")
 
 
 def registry_of(config: pytest.Config) -> Registry:
@@ -95,3 +102,34 @@ def refbp_seed(pytestconfig: pytest.Config) -> int:
 
     given = pytestconfig.getoption("--refbp-seed")
     return SEED if given is None else int(given)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Before a marked test runs, the mutation score that it is marked with must hold."""
+    for mark in pyfuncitem.iter_markers(_MARKER):
+        _hold_score(pyfuncitem.config, *mark.args, **mark.kwargs)
+
+
+def _hold_score(config: pytest.Config, *names: str, at_least: object = None, **others: object) -> None:
+    from refbp.conformance import mutate
+    from refbp.conformance.trial import SEED
+    from refbp.errors import RefbpError
+
+    wanted = at_least if isinstance(at_least, int | float) else 0
+    if others or not 1 < wanted <= 100:
+        given = ", ".join([*map(repr, names), f"at_least={at_least!r}", *(f"{n}={v!r}" for n, v in others.items())])
+        pytest.fail(f"{_MARKER}({given}): wanted names of layers, and at_least, a percentage such as 95.", pytrace=False)
+    try:
+        known = registry_of(config)
+        entries = [known.get(n) for n in names] if names else _selected(config)
+    except (RefbpError, pytest.UsageError) as error:
+        pytest.fail(str(error), pytrace=False)
+    seed = config.getoption("--refbp-seed")
+    for entry in entries:
+        score = mutate.score(entry, SEED if seed is None else seed)
+        if score.percent is None:
+            pytest.fail(f"{entry.name} has no mutation score: {score.problem or 'its source has no mutants'}.", pytrace=False)
+        if score.percent < wanted:
+            head = f"{entry.name}: a mutation score of {score.percent:.1f} %, wanted {wanted:g} %. No check notices"
+            pytest.fail("\n  ".join([head, *(f.sentence for f in score.survivors)]), pytrace=False)

@@ -23,6 +23,9 @@ def outputs(trial: Trial) -> Outcome | None:
 @check
 def gradients(trial: Trial) -> Outcome | None:
     """Every gradient of an input or parameter equals autograd's, for a random signed upstream gradient."""
+    found, given = len(trial.pulled.inputs), len(trial.inputs)
+    if found not in (given, len(trial.layer.inputs())):
+        return broken(f"backward returns {found} gradients of inputs; wanted {given}, one for each input, None where none is")
     return compare.gradients(trial, trial.own_grads, trial.torch.grads, strict=True)
 
 

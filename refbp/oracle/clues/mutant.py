@@ -40,11 +40,11 @@ def clue(e: Evidence) -> list[Finding]:
 
 @lru_cache(maxsize=16)
 def _mutants(cls: type[Layer[Any]]) -> tuple[Any, ...]:
-    from refbp.conformance.mutants import mutants
+    from refbp.conformance.mutants import NEAR, mutants
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "invalid escape", "is with a literal": of code that nobody wrote
-        return tuple(sorted(mutants(cls), key=_rank))
+        return tuple(sorted(mutants(cls, NEAR), key=_rank))
 
 
 def _rank(mutant: Any) -> tuple[int, int, int, int]:
