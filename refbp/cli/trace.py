@@ -82,7 +82,7 @@ def trace_command(
 
         for line in told(trace, width_of(), digits):
             click.echo(_coloured(line))
-    return 1 if trace.wrong or (compared is not None and compared.differs) else 0
+    return 1 if trace.wrong or trace.composed or (compared is not None and compared.differs) else 0
 
 
 def width_of() -> int:

@@ -30,6 +30,7 @@ def data(trace: Trace, network: Problem | None = None) -> dict[str, Any]:
         "steps": [_scene(scene) for scene in story(trace)],
         "checked": len(trace.checks),
         "wrong": trace.wrong,
+        "composed_otherwise": list(trace.composed),
         "opinion": trace.opinion or None,
         "unchecked": trace.unchecked or None,
     }

@@ -41,7 +41,7 @@ def page(trace: Trace, digits: int = DIGITS) -> str:
         f'<button type="button" data-step="{phases.index(p)}" data-phase="{p}">{PHASES[p]}</button>'
         for p in dict.fromkeys(phases)
     )
-    right = "wrong" if trace.wrong else "right" if trace.checks else "open"
+    right = "wrong" if trace.wrong or trace.composed else "right" if trace.checks else "open"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -60,6 +60,7 @@ class Trace:
     checks: Mapping[str, Check]
     unchecked: str = ""  # why torch was not asked
     opinion: str = ""  # where something differs: who is right, by a numerical derivative
+    composed: tuple[str, ...] = ()  # the gradients that the network's own backward, of all layers at once, finds otherwise
 
     @property
     def wrong(self) -> list[str]:

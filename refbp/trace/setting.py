@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 
 from refbp.contract import Array, State
 from refbp.errors import ArgumentError, did_you_mean
+from refbp.layers.container import Sequential
 from refbp.trace import inputs
+from refbp.trace.composed import apart
 from refbp.trace.parse import Problem, problem
 from refbp.trace.program import Program, program
 from refbp.trace.record import Trace, record
@@ -74,6 +77,7 @@ def example(name: str) -> Problem:
 class Setting:
     """A program with everything that it is run with."""
 
+    network: Sequential
     program: Program
     state: State
     given: Mapping[str, Array]
@@ -83,7 +87,8 @@ class Setting:
 
     def trace(self, instead: Mapping[str, Array] | None = None, check: bool = True) -> Trace:
         """Run it. ``instead`` replaces quantities by key."""
-        return record(self.program, self.state, self.given, self.upstream, self.lr, self.seed, instead, check)
+        trace = record(self.program, self.state, self.given, self.upstream, self.lr, self.seed, instead, check)
+        return dataclasses.replace(trace, composed=apart(trace, self.network)) if check and not instead else trace
 
 
 def setting(what: Problem, given: Given = Given()) -> Setting:
@@ -113,7 +118,7 @@ def setting(what: Problem, given: Given = Given()) -> Setting:
     settled = inputs.settle(made, held, candidates)
     upstream = given.upstream if given.upstream is not None else entries.get("upstream")
     up = None if upstream is None else inputs.read("--upstream", upstream, rng)[0].astype(np.float64)
-    return Setting(made, held, settled, up, lr, seed)
+    return Setting(what.network, made, held, settled, up, lr, seed)
 
 
 def _number(name: str, given: float | None, entries: Mapping[str, Any], default: float) -> float:
@@ -124,8 +129,6 @@ def _number(name: str, given: float | None, entries: Mapping[str, Any], default:
 
 
 def _without_loss(made: Program) -> Program:
-    import dataclasses
-
     return dataclasses.replace(made, nodes=made.nodes[:-1])
 
 

@@ -29,6 +29,9 @@ def told(trace: Trace, width: int = 110, digits: int = DIGITS) -> Iterator[str]:
 
 def verdict(trace: Trace) -> str:
     """One line on the check against torch."""
+    if trace.composed and not trace.wrong:
+        own = "Graph" if trace.program.graph or not trace.program.chain else "Sequential"
+        return f"each layer is right; put together by {own}.backward, other numbers are found for {', '.join(trace.composed)}."
     if not trace.checks:
         return f"not checked against torch: {trace.unchecked}."
     if trace.wrong:
