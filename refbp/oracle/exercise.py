@@ -22,7 +22,7 @@ from typing import Any
 
 from refbp.contract import Layer
 from refbp.errors import RefbpError
-from refbp.oracle.calls import NotationError, assigned, called, check_names, methods
+from refbp.oracle.calls import QUESTIONS, NotationError, assigned, called, check_names, methods
 from refbp.spec import Case
 
 TIERS = {
@@ -98,7 +98,7 @@ class Exercise:
                 if name not in assigned(self.backward or self.forward) and name not in assigned(self.forward):
                     raise ExerciseError(f"exercise {self.name}: no line assigns the gradient {name}.")
             sizes = {n for c in self.cases for n in (*c.layer.sizes, *c.layer.arguments(), *self.values)}
-            known = {*self.arrays, *self.upstreams, *sizes, "rng", "default", "N", "layer_options"}
+            known = {*self.arrays, *self.upstreams, *sizes, "rng", *QUESTIONS, "N", "layer_options"}
             check_names(self.forward, known)
             check_names(self.backward, known | set(assigned(self.forward)))
         except NotationError as error:
@@ -185,7 +185,8 @@ class Exercise:
 class Course:
     """The exercises of a course, what it assumes, and the names by which it is recognised.
 
-    ``modules`` are importable by a submission besides NumPy, ``about`` is a sentence on where the course is from,
+    ``modules`` are importable by a submission besides NumPy; ``imports`` are packages of which every submission of the course
+    imports one, where its class names alone do not tell it from others. ``about`` is a sentence on where the course is from,
     ``conventions`` are sentences: where its 1/N sits, which way round a weight lies.
     """
 
@@ -194,6 +195,7 @@ class Course:
     exercises: Sequence[Exercise]
     conventions: Sequence[str] = ()
     modules: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
     solution: str = ""
     url: str = ""
 

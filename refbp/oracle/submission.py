@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,12 +69,16 @@ def read(target: str | Path) -> Submission:
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UnreadableError(f"{path} does not exist{did_you_mean(path.name, beside)}.")
     if path.is_dir():
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise UnreadableError(f"{path} cannot be read: permission denied.")
         files = tuple(_file(p) for p in _python(path))
         if not files:
             raise UnreadableError(f"{path} is a folder without Python files: give the folder that has them, or a file.")
         return Submission(path, path, files, wanted)
     if path.suffix == ".ipynb":
         raise UnreadableError(_notebook(path))
+    if not path.is_file():
+        raise UnreadableError(f"{path} is no file: give a .py file, or a folder.")
     if path.suffix != ".py":
         raise UnreadableError(f"{path} is no Python file: give a .py file, or a folder.")
     found = _file(path)
@@ -102,14 +108,19 @@ def _file(path: Path) -> File:
         source = path.read_bytes()
     except OSError as error:
         return File(path, error=f"{path} cannot be read: {error.strerror}.")
+    if b"\0" in source:
+        return File(path, error=f"{path} is not Python that can be read: it is a binary file, or not in UTF-8.")
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an escape that Python does not know: nobody asked
+            tree = ast.parse(source)
     except SyntaxError as error:
         said = environment(type(error).__name__, error.msg or "")
         detail = f": {said}" if said else f": {error.msg}"
-        return File(path, error=f"{path}:{error.lineno} is not Python that can be read{detail}.")
-    except ValueError as error:
-        return File(path, error=f"{path} is not Python that can be read: {error}.")
+        place = f"{path}:{error.lineno}" if error.lineno else str(path)
+        return File(path, error=f"{place} is not Python that can be read{detail}.")
+    except (ValueError, RecursionError, MemoryError) as error:
+        return File(path, error=f"{path} is not Python that can be read: {error or type(error).__name__}.")
     names: dict[str, int] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -164,9 +175,15 @@ def recognised(submission: Submission, courses: Sequence[Course], name: str | No
 
 
 def _match(submission: Submission, course: Course) -> float:
-    """How many exercises of a course a submission has the functions and methods for; a smaller course wins a tie."""
+    """How many exercises of a course a submission has the functions and methods for; a smaller course wins a tie.
+
+    A course that has a package imported is only for those who import it, and then it is that course.
+    """
+    if course.imports and not any(set(course.imports) & f.imports for f in submission.files):
+        return 0.0
     here = [e for e in course.exercises if submission.home(e.needs) and has_methods(submission, e)]
-    return len({e.name for e in here}) + len(here) / (100.0 * len(course.exercises)) if here else 0.0
+    sure = 1000.0 if course.imports else 0.0
+    return sure + len({e.name for e in here}) + len(here) / (100.0 * len(course.exercises)) if here else 0.0
 
 
 def has_methods(submission: Submission, exercise: Exercise) -> bool:

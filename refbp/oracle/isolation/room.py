@@ -71,10 +71,13 @@ def furnish(submission: Path, root: Path | None, extra_modules: Sequence[str]) -
             _copy(root, base / "submission" / root.name)
             target = str(Path(root.name) / relative)
             (base / "submission" / target).write_bytes(submission.read_bytes())
-            parts = (root.name, *relative.parts[:-1])
-            whole = all(p.isidentifier() for p in parts) and root.name not in sys.stdlib_module_names | {"numpy"}
+            folders = (root.name, *relative.parts[:-1])
+            top = _package_top(root, relative)
+            parts = folders[top:]
+            whole = all(p.isidentifier() for p in parts) and parts[0] not in sys.stdlib_module_names | {"numpy"}
             module = _name(relative.stem, parts if whole else ())
-            path = (".", root.name, *([str(Path(target).parent)] if len(relative.parts) > 1 else []))
+            above = [str(Path(*folders[:top]))] if top else []
+            path = (*above, ".", root.name, *([str(Path(target).parent)] if len(relative.parts) > 1 else []))
         for folder, folders, files in os.walk(base):
             for name in folders:
                 os.chmod(os.path.join(folder, name), 0o755)
@@ -98,6 +101,15 @@ def _inside() -> dict[str, bytes]:
             files[source.name] = source.read_bytes()
             files[f"__pycache__/{compiled}"] = Path(target).read_bytes()
     return files
+
+
+def _package_top(root: Path, relative: Path) -> int:
+    """How many folders, the root among them, lie above the package of a file: 0 where it is in none."""
+    folders = [root, *(root / p for p in list(relative.parents)[-2::-1])]
+    packages = [(f / "__init__.py").is_file() for f in folders]
+    if not packages[-1]:
+        return 0
+    return max((i + 1 for i, is_package in enumerate(packages) if not is_package), default=0)
 
 
 def _readable(submission: Path) -> None:
