@@ -65,18 +65,24 @@ def test_one_line_gives_every_check_of_every_case_and_no_other_layers(package):
     assert counts(result.stdout)["passed"] > 15
 
 
-def test_items_are_selected_with_k_and_run_in_parallel(package):
+def test_items_are_selected_with_k(package):
     assert counts(run(package, "-k", "Double-matrix-gradients").stdout)["passed"] >= 1
-    assert run(package, "-n", "2").returncode == 0
 
 
-def test_a_wrong_layer_fails_with_the_report_that_verify_prints(package):
+def test_a_wrong_layer_fails_with_the_report_that_verify_prints_alone_and_in_parallel(package):
     (package / "double.py").write_text(GOOD.replace("Grads(2 * dy)", "Grads(3 * dy)"))
-    result = run(package)
-    assert result.returncode == 1
-    assert "test_conformance[Double-matrix-gradients]" in result.stdout
-    for part in ('Double · case "matrix" · check gradients', "worst element x[", "again: refbp verify Double --case matrix"):
-        assert part in result.stdout
+    alone, parallel = run(package), run(package, "-n", "2")
+    for result in (alone, parallel):
+        assert result.returncode == 1
+        assert "FAILED test_suite.py::test_conformance[Double-matrix-gradients]" in result.stdout
+        for part in (
+            'Double · case "matrix" · check gradients',
+            "worst element x[",
+            "again: refbp verify Double --case matrix",
+        ):
+            assert part in result.stdout
+    assert counts(alone.stdout) == counts(parallel.stdout)
+    assert len(counts(alone.stdout)) == 3  # passed, failed, skipped
 
 
 @pytest.mark.parametrize(
