@@ -160,7 +160,7 @@ def attempt(problem: Problem, caller: Caller, count: bool = False, before: Outco
     """Put a problem to somebody's functions; ``before`` is how their backward ended in another case: it is not called again."""
     exercise = problem.exercise
     names = problem.names
-    values = {**names, "default": _default(caller)}
+    values = {**names, "default": _default(caller), "without": _without(caller)}
     values |= {n: layout.there(e, problem.arrays, names) for n, e in exercise.arrays.items() if _given(e, problem)}
     scene = Scene(caller, values, seed=problem.seed, count=count, driver=exercise.driver, helpers=exercise.helpers)
     wanted = {*exercise.outputs, *exercise.gradients}
@@ -213,6 +213,16 @@ def _default(caller: Caller) -> Any:
         return found.default if found is not None and isinstance(found.default, int | float) else otherwise
 
     return default
+
+
+def _without(caller: Caller) -> Any:
+    def without(target: str, parameter: str) -> None:
+        """Nothing, where a function has no such parameter: a convention is not for those that have it."""
+        if any(p.name == parameter for p in caller.parameters(target)):
+            text = f"{target} has the parameter {parameter}, which this convention does not know"
+            raise CallFailed(Outcome("misfit", sentence=text), f"without({target!r}, {parameter!r})")
+
+    return without
 
 
 def _as_they_do(problem: Problem, scene: Scene) -> Problem:

@@ -7,6 +7,7 @@
     Z = layer.forward(A)                          a method
     dW = layer.dLdW                               an attribute, read
     dW = W - layer.weights                        arithmetic on what came back
+    without("Conv2d", "padding")                  nothing, for those whose Conv2d has no such parameter
 
 It is Python's syntax without its statements: assignments and calls, one after the other. A capital difference is who runs
 what: calls of the submission's names go to a :class:`~refbp.oracle.callers.Caller`, everything else is worked out here,
@@ -48,6 +49,8 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.IsNot: operator.is_not,
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
+
+QUESTIONS = ("default", "without")  # what lines may ask about the submission's signatures
 
 
 class NotationError(RefbpError):
@@ -146,7 +149,7 @@ def assigned(source: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1024)
 def called(source: str) -> tuple[str, ...]:
     """What lines call of a submission: functions, classes and static methods, by their paths; not methods of objects."""
-    own = set(assigned(source)) | {"np"}
+    own = {*assigned(source), "np", *QUESTIONS}
     found = []
     for statement in parsed(source):
         for node in ast.walk(statement):
@@ -257,6 +260,8 @@ class _Line:
         """Arithmetic on what came back, which may be anything."""
         try:
             return function(*args)
+        except CallFailed:
+            raise
         except Exception as error:
             text = f"what it returns does not fit {ast.unparse(self.statement)!r}: {type(error).__name__}: {error}"
             raise CallFailed(Outcome("misfit", sentence=text), ast.unparse(self.statement)) from None
@@ -332,8 +337,12 @@ def _all_none(values: Any) -> bool:
 
 
 def lines(source: str) -> Iterator[str]:
-    """The lines of a notation, tidy."""
-    return (ast.unparse(s) for s in parsed(source))
+    """The lines of a notation, tidy, without the questions that only the oracle can answer."""
+    return (ast.unparse(s) for s in parsed(source) if not (isinstance(s, ast.Expr) and _asks(s.value)))
+
+
+def _asks(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and _root(node.func) in QUESTIONS
 
 
 def check_names(source: str, known: Mapping[str, Any] | Collection[str]) -> None:

@@ -7,6 +7,7 @@ divides its parameters' gradients by N.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,7 @@ ACTIVATIONS = [
         "Swish.backward",
         **_SWISH_CALL | {"arrays": {"Z": "x"}},
         fixed={"beta": 1.0},
-        forward="f = Swish()\nA = f.forward(Z)",
+        forward="without('Swish', 'beta')\nf = Swish()\nA = f.forward(Z)",
         backward="dLdZ = f.backward(dLdA)",
         convention="β = 1, and is not learned",
     ),
@@ -225,7 +226,7 @@ LOSSES = [
 # Batch normalisation and dropout -------------------------------------------------------------------------------------
 
 
-def batchnorm(name: str, layer: type[Any], cases: Tiers, new_axes: str, eval_case: Case) -> list[Exercise]:
+def batchnorm(name: str, cases: Tiers, new_axes: str, eval_case: Case) -> list[Exercise]:
     """The exercise in training, with parameters of one axis or of all, and its forward in evaluation."""
     settings = (
         f"bn = {name}(num_features, 1 - momentum)\nbn.BW = BW\nbn.Bb = Bb\nbn.eps = eps\n"
@@ -272,7 +273,6 @@ def batchnorm(name: str, layer: type[Any], cases: Tiers, new_axes: str, eval_cas
 _BN = BiasedBatchNorm1d
 BATCHNORM = batchnorm(
     "BatchNorm1d",
-    _BN,
     {
         "std": [
             Case(_BN(5, eps=1e-8), normal(7, 5, mean=1.0), id="ε = 1e-8"),
@@ -286,7 +286,7 @@ BATCHNORM = batchnorm(
 )
 
 
-def kept(layer: Any, inputs: tuple[Any, ...], outputs: dict[str, Any]) -> tuple[Any, ...]:
+def kept(layer: Any, inputs: tuple[Any, ...], outputs: dict[str, Any]) -> tuple[Any, ...]:  # noqa: ARG001  # as a hook
     """What a dropout has kept, seen from its output."""
     return (np.asarray(outputs["y"]) != 0,)
 
@@ -403,7 +403,7 @@ def _optimizer(momentum: float) -> Exercise:
 
 def _network(name: str, widths: Sequence[int], batch: int) -> list[Exercise]:
     """A network of the hand-out, each of its linear layers followed by ReLU, the last one too."""
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    pairs = list(itertools.pairwise(widths))
     layer = Sequential(*(part for a, b in pairs for part in (Linear(a, b), ReLU())))
     weights = ", ".join(f"W{i}, b{i}" for i in range(len(pairs)))
     arrays = {"A": "x"}
@@ -420,7 +420,7 @@ def _network(name: str, widths: Sequence[int], batch: int) -> list[Exercise]:
         "outputs": {"Z": "y"},
         "tiers": {"std": [Case(layer, normal(batch, widths[0]), id=f"{batch} rows")]},
     }
-    averaged = {g: "1/N" for g in grads.split(", ")}
+    averaged = dict.fromkeys(grads.split(", "), "1/N")
     return [
         Exercise(f"{name}.backward", **common, convention=NEW),
         Exercise(f"{name}.backward", **common, factors=averaged, convention=OLD),

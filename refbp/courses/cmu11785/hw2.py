@@ -95,10 +95,13 @@ def _strided(rank: int, padded: bool) -> Exercise:
             Case(conv(2, 3, 3, 2, 1), normal(2, 2, *space[2]), id="stride 2, padding 1"),
             Case(conv(2, 3, 3, 1, 2), normal(1, 2, *space[2]), id="stride 1, padding 2"),
         ]
-    made = f"Conv{rank}d({_SIZES}, stride, padding=padding)" if padded else f"Conv{rank}d({_SIZES}, stride)"
+    name = f"Conv{rank}d"
+    calls = _calls(f"{name}({_SIZES}, stride{', padding=padding' if padded else ''})", f"conv{rank}d_stride1")
+    if not padded:
+        calls["forward"] = f"without('{name}', 'padding')\n{calls['forward']}"
     return Exercise(
-        f"Conv{rank}d.backward",
-        **_calls(made, f"conv{rank}d_stride1"),
+        f"{name}.backward",
+        **calls,
         **_CONV,
         tiers={"std": std, "degenerate": [Case(conv(2, 3, 1), normal(1, 2, *space[2]), id="kernel 1, stride 1")]},
         convention="zeros are padded" if padded else "2022 and before: there is no padding",
@@ -194,7 +197,6 @@ REST = [
     ),
     *batchnorm(
         "BatchNorm2d",
-        _BN,
         {
             "std": [
                 Case(_BN(3, eps=1e-8), normal(2, 3, 5, 4, mean=1.0), id="ε = 1e-8"),

@@ -120,7 +120,7 @@ CTC = [
                 )
             ],
         },
-        convention="the value is −Σ γ log y averaged over the batch; backward is −γ / y, the gradient of −Σ log P, not averaged",
+        convention="the value is −Σ γ log y, averaged over the batch; backward is −γ / y, which is the gradient of −Σ log P",
     ),
 ]
 

@@ -1,5 +1,6 @@
 """HW1P1 as it has been handed out since 2023."""
 
+import itertools
 import math
 
 import numpy as np
@@ -20,8 +21,7 @@ class Linear:
     def backward(self, dLdZ):
         self.dLdW = dLdZ.T @ self.A
         self.dLdb = dLdZ.T @ self.Ones
-        dLdA = dLdZ @ self.W
-        return dLdA
+        return dLdZ @ self.W
 
 
 class Identity:
@@ -191,7 +191,7 @@ class BatchNorm1d:
         return dLdNZ / sd + 2 / self.N * dLdV * centred + dLdM / self.N
 
 
-class Dropout(object):
+class Dropout:
     def __init__(self, p=0.5):
         self.p = p
 
@@ -242,7 +242,7 @@ class MLP4:
     def __init__(self, debug=False):
         widths = [2, 4, 8, 8, 4, 2]
         self.layers = []
-        for a, b in zip(widths, widths[1:]):
+        for a, b in itertools.pairwise(widths):
             self.layers += [Linear(a, b), ReLU()]
 
     def forward(self, A):

@@ -1,4 +1,5 @@
 """HW2P1: resampling, convolutions, pooling."""
+# ruff: noqa: N801  # the names are the course's
 
 import numpy as np
 

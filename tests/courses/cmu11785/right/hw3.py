@@ -25,7 +25,7 @@ class Tanh:
         return dLdA * (1 - A**2)
 
 
-class RNNCell(object):
+class RNNCell:
     def __init__(self, input_size, hidden_size):
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -60,7 +60,7 @@ class RNNCell(object):
         return dx, dh_prev_t
 
 
-class GRUCell(object):
+class GRUCell:
     def __init__(self, input_size, hidden_size):
         self.d = input_size
         self.h = hidden_size
@@ -81,8 +81,7 @@ class GRUCell(object):
         self.z = self.z_act.forward(self.Wzx @ x + self.bzx + self.Wzh @ h_prev_t + self.bzh)
         self.inner = self.Wnh @ h_prev_t + self.bnh
         self.n = self.h_act.forward(self.Wnx @ x + self.bnx + self.r * self.inner)
-        h_t = (1 - self.z) * self.n + self.z * h_prev_t
-        return h_t
+        return (1 - self.z) * self.n + self.z * h_prev_t
 
     def backward(self, delta):
         dz = delta * (self.hidden - self.n)
@@ -111,7 +110,7 @@ class GRUCell(object):
         return dx, dh_prev_t
 
 
-class CTC(object):
+class CTC:
     def __init__(self, BLANK=0):
         self.BLANK = BLANK
 
@@ -155,7 +154,7 @@ class CTC(object):
         return product / product.sum(axis=1, keepdims=True)
 
 
-class CTCLoss(object):
+class CTCLoss:
     def __init__(self, BLANK=0):
         self.BLANK = BLANK
         self.ctc = CTC(BLANK)

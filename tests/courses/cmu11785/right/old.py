@@ -1,4 +1,5 @@
 """HW1P1 as it was handed out in 2021 and 2022."""
+# ruff: noqa: N801  # the names are the course's
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class CrossEntropyLoss:
         return self.softmax - self.Y
 
 
-class Dropout(object):
+class Dropout:
     def __init__(self, p=0.5):
         self.p = p
 
@@ -133,13 +134,13 @@ class MLP1:
 
     def forward(self, A0):
         A = A0
-        for layer, f in zip(self.layers, self.f):
+        for layer, f in zip(self.layers, self.f, strict=True):
             A = f.forward(layer.forward(A))
         return A
 
     def backward(self, dLdA2):
         dLdA = dLdA2
-        for layer, f in zip(self.layers[::-1], self.f[::-1]):
+        for layer, f in zip(self.layers[::-1], self.f[::-1], strict=True):
             dLdA = layer.backward(dLdA * f.backward())
         return dLdA
 
