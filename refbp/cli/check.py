@@ -100,12 +100,29 @@ def _course(found: Any, registry: Any, name: str | None, names: tuple[str, ...],
 
 
 def _print(report: Any, hints: int, present: Any) -> None:
-    click.echo("\n".join(present.heading(report)) + "\n")
+    from refbp.cli._common import width
+
+    room = width()
+    for line in present.heading(report):
+        click.echo(wrapped(line, room))
+    click.echo("")
     rows = present.table(report, hints)
-    width = max(len(r[1]) for r in rows)
-    columns([(n, v.ljust(width), *rest) for n, v, *rest in rows], right=(2, 3))
+    verdicts = max(len(r[1]) for r in rows)
+    rows = [(n, v.ljust(verdicts), *rest) for n, v, *rest in rows]
+    narrow = sum(max(len(r[i]) for r in rows) + 2 for i in range(4)) + 24 > room
+    columns([r[:-1] if narrow else r for r in rows], right=(2, 3))  # the notes are said again below, where there is room
     for lines in present.paragraphs(report, hints):
-        click.echo("\n" + click.style(lines[0], bold=True))
+        click.echo("\n" + click.style(wrapped(lines[0], room), bold=True))
         for line in lines[1:]:
-            click.echo(line)
-    click.echo(f"\n{present.summary(report)}")
+            click.echo(wrapped(line, room))
+    click.echo("\n" + wrapped(present.summary(report), room))
+
+
+def wrapped(line: str, room: int) -> str:
+    """A line in as many as it needs, the later ones set in as far as the first."""
+    if len(line) <= room:
+        return line
+    import textwrap
+
+    inset = " " * min(len(line) - len(line.lstrip()) + 2, room // 3)
+    return "\n".join(textwrap.wrap(line, max(room, 20), subsequent_indent=inset, break_on_hyphens=False)) or line

@@ -213,7 +213,7 @@ def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, fi
     for name, phase in zip(exercise.rows, phases, strict=True):
         told = stub[phase] or ("" if phase == "forward" or attempts else "its forward is not written yet")
         row = judge(exercise, name, phase, attempts, told)
-        if row.verdict == "ok" and exercise.gradients and phase != "forward":
+        if row.right and exercise.gradients and phase != "forward":  # also where it is right in part, and earns a part
             row = _suspected(row, exercise, caller, asked)
         rows.append(_placed(row, file, names["backward" if phase == "backward" else "forward"]))
     return rows
@@ -223,8 +223,8 @@ def unloaded(exercise: Exercise, worker: Worker) -> list[Row]:
     """Rows that say why the file cannot be imported."""
     result = worker.loaded
     kind = "environment" if result.environment else "timeout" if result.kind == "timeout" else "raises"
-    note = result.environment or result.sentence()
-    return [Row(n, exercise, kind, f"importing the file: {note}", traceback=result.traceback) for n in exercise.rows]
+    note = f"importing it: {result.environment}" if result.environment else result.sentence()
+    return [Row(n, exercise, kind, note, traceback=result.traceback) for n in exercise.rows]
 
 
 def _stub(worker: Worker, targets: Sequence[str]) -> str:

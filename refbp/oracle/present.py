@@ -32,7 +32,13 @@ def table(report: Report, hints: int = HINTS) -> list[tuple[str, ...]]:
 
 def paragraphs(report: Report, hints: int = HINTS) -> list[list[str]]:
     """What is said of each row that is not simply right, as lines."""
-    return [lines(row, hints) for row in report.rows if row.remarkable and hints > 0]
+    found: list[list[str]] = []
+    for row in report.rows:
+        said = lines(row, hints)
+        # what keeps a file from being imported is told once, not for every function in it
+        if row.remarkable and hints > 0 and (row.tried or all(said[1:] != other[1:] for other in found)):
+            found.append(said)
+    return found
 
 
 def lines(row: Row, hints: int = HINTS) -> list[str]:
