@@ -140,7 +140,7 @@ class Observation:
                 found["N"] = rows[0]
                 if 1 < len(rows) < len(names):
                     found["the number of rows"] = math.prod(rows)
-            if names[0] == "N" and rows:
+            if names[0] == "N" and rows and not names[1].startswith("axis "):  # (N, C, *): what comes after the channels
                 found["the number of positions"] = math.prod(rows)
             space = [axis for axis in ("D", "H", "W", "L") if axis in names and axis in sizes]
             if len(space) > 1:

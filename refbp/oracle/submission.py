@@ -181,9 +181,15 @@ def _match(submission: Submission, course: Course) -> float:
     """
     if course.imports and not any(set(course.imports) & f.imports for f in submission.files):
         return 0.0
-    here = [e for e in course.exercises if submission.home(e.needs) and has_methods(submission, e)]
+    here = [e for e in course.exercises if has_methods(submission, e) and _has_tensors(submission, e)]
     sure = 1000.0 if course.imports else 0.0
     return sure + len({e.name for e in here}) + len(here) / (100.0 * len(course.exercises)) if here else 0.0
+
+
+def _has_tensors(submission: Submission, exercise: Exercise) -> bool:
+    """Whether the file of an exercise on tensors imports what they are of: its names may be those of one on arrays."""
+    file = submission.home(exercise.needs)
+    return not exercise.tensors or (file is not None and set(exercise.modules) <= file.imports)
 
 
 def has_methods(submission: Submission, exercise: Exercise) -> bool:

@@ -78,7 +78,7 @@ CLASSIFIERS = [
 
 # Networks --------------------------------------------------------------------------------------------------------------
 
-_TWO = {"W1": "_1_weight.T", "b1": "_1_bias", "W2": "_3_weight.T", "b2": "_3_bias"}
+TWO = {"W1": "_1_weight.T", "b1": "_1_bias", "W2": "_3_weight.T", "b2": "_3_bias"}
 
 
 def _net(*parts: Layer[Any], shape: tuple[int, ...], classes: int, id: str, reg: float = 0.3, factor: float = 0.5) -> Case:
@@ -114,20 +114,20 @@ TWO_LAYERS_CASES = {
 TWO_LAYERS_2016 = Exercise(
     "TwoLayerNet.loss",
     forward="model = TwoLayerNet(W1.shape[0], W1.shape[1], W2.shape[1])\n"
-    f"model.params = {given(_TWO)}\n"
+    f"model.params = {given(TWO)}\n"
     "loss, grads = model.loss(X, y, reg)\n"
-    f"scores = model.loss(X)\n{read(_TWO)}",
-    arrays={"X": "x", "y": "target", **_TWO},
+    f"scores = model.loss(X)\n{read(TWO)}",
+    arrays={"X": "x", "y": "target", **TWO},
     outputs={"loss": "loss", "scores": "scores"},
     tiers=TWO_LAYERS_CASES,
 )
 TWO_LAYERS_LATER = replace(
     TWO_LAYERS_2016,
     forward="model = TwoLayerNet(W1.shape[0], W1.shape[1], W2.shape[1])\n"
-    f"model.params = {given(_TWO)}\n"
+    f"model.params = {given(TWO)}\n"
     "model.reg = reg\n"
     "loss, grads = model.loss(X, y)\n"
-    f"scores = model.loss(X)\n{read(_TWO)}",
+    f"scores = model.loss(X)\n{read(TWO)}",
     tiers={
         "std": [
             two_layers(7, (2, 3), 11, 3, "reg 0.3"),
@@ -136,7 +136,7 @@ TWO_LAYERS_LATER = replace(
         "degenerate": [two_layers(1, (3,), 2, 4, "one row")],
     },
 )
-_THREE = {**_TWO, "W3": "_5_weight.T", "b3": "_5_bias"}
+_THREE = {**TWO, "W3": "_5_weight.T", "b3": "_5_bias"}
 _BUILT = "FullyConnectedNet([W1.shape[1], W2.shape[1]], input_dim=W1.shape[0], num_classes=W3.shape[1]"
 
 
