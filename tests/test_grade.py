@@ -465,6 +465,18 @@ def test_a_single_file_cannot_import_its_neighbour(tmp_path):
     assert "ok" not in verdicts.values()
 
 
+def test_of_hostile_submissions_none_gains_a_point_for_its_backward(tmp_path, monkeypatch):
+    names = ["honest", "at_exit", "forged_stdout", "patched_comparisons", "equals_everything", "finite_differences", "leaves"]
+    sources = intake.sources([str(DATA.parents[1] / "hostile" / f"{n}.py") for n in names])
+    asked = _rubric(tmp_path, "hints = 1\n[exercises]\naffine_backward = 1")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    outcomes = many.each(sources, many.Setting(COURSE, asked, 1), 1)
+    points = {o.source.name: marks.sheet(o.source.name, o.graded, asked).points for o in outcomes}
+    assert points == dict.fromkeys(names, 0) | {"honest": 1}
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
 # The journal
 
 
@@ -508,9 +520,9 @@ def test_two_runs_do_not_write_one_journal_and_a_journal_that_cannot_be_written_
 
 
 def test_killed_and_started_again_a_run_goes_on_where_it_was(tmp_path):
-    for i in range(12):
+    for i in range(8):
         (tmp_path / f"s{i}.py").write_text(f"{RIGHT}\n# {i}\n")
-    targets = [f"s{i}.py" for i in range(12)]
+    targets = [f"s{i}.py" for i in range(8)]
     line = [sys.executable, "-m", "refbp", "grade", *targets, "--course", "cs231n", "--as", "relu_backward"]
     written = tmp_path / "grades" / journal.NAME
     run = subprocess.Popen([*line, "-j", "2"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -520,13 +532,13 @@ def test_killed_and_started_again_a_run_goes_on_where_it_was(tmp_path):
     run.send_signal(signal.SIGKILL)
     first, _ = run.communicate()
     before = written.read_bytes().count(b'"graded"')
-    assert 2 <= before < 12
+    assert 2 <= before < 8
     again = subprocess.run([*line, "-j", "1"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0
-    known = int(re.search(r"12 graded · (\d+) of them before", again.stdout)[1])
-    assert before <= known < 12
+    known = int(re.search(r"8 graded · (\d+) of them before", again.stdout)[1])
+    assert before <= known < 8
     assert not first or re.search(r"seed (\d+)", first)[1] == re.search(r"seed (\d+)", again.stdout)[1]
-    assert written.read_bytes().count(b'"graded"') == 12
+    assert written.read_bytes().count(b'"graded"') == 8
 
 
 # What others read
@@ -663,3 +675,37 @@ def test_ctrl_c_says_how_far_it_came_and_keeps_it(command, tmp_path, monkeypatch
     monkeypatch.setattr(many, "grade", fake)
     assert "4 graded · 2 of them before" in command("0.py", "1.py", "2.py", "3.py", "-j", "1").stdout
     assert fake.calls == ["0.py", "1.py", "2.py", "3.py"]
+
+
+def test_reports_have_files_of_their_own_whatever_submissions_are_called():
+    from refbp.cli.grade import _file_names
+
+    assert _file_names(["ada/hw", "ada__hw", "..", "Ada__hw", "../../x"]) == [
+        "ada__hw",
+        "ada__hw_2",
+        "submission",
+        "Ada__hw_3",
+        "__..__x",
+    ]
+
+
+def test_a_folder_of_submissions_given_as_one_is_noticed_and_json_prints_alone(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(many, "grade", _fake())
+    (tmp_path / "all").mkdir()
+    for who in ("ada", "ben"):
+        (tmp_path / "all" / f"{who}.py").write_text(RIGHT)
+    found = command("all", "--json", "-")
+    assert "note: 2 files of all define" in found.stderr
+    assert "give all/* for many" in found.stderr
+    assert [s["name"] for s in json.loads(found.stdout)["submissions"]] == ["all"]
+
+
+def test_a_report_goes_through_a_pipe_and_not_in_its_place(tmp_path):
+    from refbp.cli._common import write_file
+
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_file(tmp_path / "pipe", "a report")
+    assert os.read(reader, 100) == b"a report"
+    os.close(reader)
+    assert not (tmp_path / "pipe").is_file()

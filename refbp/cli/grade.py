@@ -7,7 +7,7 @@ import re
 import secrets
 import signal
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ FOLDER = "grades"
 @click.option(
     "--output", "outputs", multiple=True, metavar="PATH", help="Where to write it, one for each --format; '-' prints."
 )
+@click.option("--json", "json_file", metavar="FILE", help="The same as --format json --output FILE.")
 def grade_command(
     targets: tuple[str, ...],
     plugins_dirs: tuple[str, ...],
@@ -45,6 +46,7 @@ def grade_command(
     fresh: bool,
     formats: tuple[str, ...],
     outputs: tuple[str, ...],
+    json_file: str | None,
 ) -> int:
     """Grade files, folders and zip archives, each of which is one submission. Their code runs isolated, with one seed for
     all. What was graded is kept in a journal: interrupted and started again, it goes on where it was.
@@ -56,6 +58,8 @@ def grade_command(
     """
     if len(formats) != len(outputs):
         raise click.UsageError(f"{len(formats)} --format and {len(outputs)} --output: give one --output for each --format.")
+    if json_file is not None:
+        formats, outputs = (*formats, "json"), (*outputs, json_file)
     if outputs.count("-") > 1:
         raise click.UsageError("only one --output can be '-'.")
     from refbp.errors import did_you_mean, listed
@@ -71,6 +75,8 @@ def grade_command(
     rubric = rubrics.read(rubric_file, course, names) if rubric_file else rubrics.plain(course, names)
     sources = intake.sources(targets)
     _check_outputs(formats, outputs, len(sources))
+    if len(sources) == 1 and sources[0].path.is_dir():
+        _note_many(sources[0].path, course)
     with ExitStack() as stack:
         journal = None
         if len(sources) > 1 or folder is not None:
@@ -83,7 +89,7 @@ def grade_command(
         if journal:
             journal.begin(seed)
         quiet = "-" in outputs
-        click.echo(f"{course.name}: {course.about} · {len(sources)} submissions · seed {seed}", err=quiet)
+        click.echo(f"{course.name}: {course.about} · {_many(len(sources))} · seed {seed}", err=quiet)
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _interrupted))
         advance = progress_bar(stack, len(sources))
         setting = many.Setting(course, rubric, seed, plugins_dirs)
@@ -99,6 +105,20 @@ def grade_command(
     ordered = [found[s.name] for s in sources]
     about = writers.About(course.name, seed, [i.name for i in rubric.items], rubric.total)
     return _report(ordered, rubric, about, list(zip(formats, outputs, strict=True)), quiet)
+
+
+def _note_many(folder: Path, course: Any) -> None:
+    """A folder of submissions that is given as one submission."""
+    from collections import Counter
+
+    from refbp.oracle import submission
+
+    with suppress(submission.UnreadableError, OSError):
+        defined = Counter(n for f in submission.read(folder).files for n in set(f.names) & course.names)
+        name, count = max(defined.items(), key=lambda d: d[1], default=("", 0))
+        if count > 1:
+            text = f"{count} files of {folder} define {name}, and it is graded as one submission: give {folder}/* for many"
+            click.echo(f"refbp: note: {text}.", err=True)
 
 
 def _interrupted(*_: Any) -> None:
@@ -150,8 +170,9 @@ def _write(name: str, output: str, entries: Sequence[Any], about: Any) -> None:
     suffix = "txt" if name == "autolab" else "json"
     if len(entries) > 1:
         Path(output).mkdir(exist_ok=True)
-    for entry in entries:
-        place = str(Path(output) / f"{_file_name(entry.name)}.{suffix}") if len(entries) > 1 else output
+    names = _file_names([e.name for e in entries])
+    for entry, file in zip(entries, names, strict=True):
+        place = str(Path(output) / f"{file}.{suffix}") if len(entries) > 1 else output
         try:
             _put(place, writers.FOR_ONE[name](entry))
         except writers.Ungraded:
@@ -167,9 +188,20 @@ def _put(output: str, content: str) -> None:
         write_file(output, content)
 
 
-def _file_name(who: str) -> str:
-    """A submission's name as a file's: a slash in it is no folder."""
-    return re.sub(r"[/\\\0]", "__", who).lstrip(".") or "submission"
+def _file_names(submissions: Sequence[str]) -> list[str]:
+    """Submissions' names as files': a slash in one is no folder, and no two are the same."""
+    found: list[str] = []
+    for name in submissions:
+        plain = re.sub(r"[/\\\0]", "__", name).lstrip(".") or "submission"
+        taken = {f.lower() for f in found}
+        found.append(
+            next(n for i in range(1, len(found) + 3) if (n := plain if i == 1 else f"{plain}_{i}").lower() not in taken)
+        )
+    return found
+
+
+def _many(count: int) -> str:
+    return f"{count} submission{'s' * (count != 1)}"
 
 
 def _print(entries: Sequence[Any], rubric: Any, known: int) -> None:
@@ -190,4 +222,4 @@ def _print(entries: Sequence[Any], rubric: Any, known: int) -> None:
     sheets = [s for _, s, _, _ in entries if s is not None]
     before = f" · {known} of them before" if known else ""
     mean = f" · mean {marks.mean(sheets):.2f} of {rubric.total:g}" if sheets else ""
-    click.echo(f"\n{len(entries)} submissions · {len(sheets)} graded{before}{mean}")
+    click.echo(f"\n{_many(len(entries))} · {len(sheets)} graded{before}{mean}")

@@ -45,14 +45,15 @@ def sources(targets: Sequence[str]) -> list[Source]:
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             raise IntakeError(f"{target} does not exist{did_you_mean(path.name, beside)}; nothing was graded.")
         paths.setdefault(path.resolve(), path)
-    depth, names = 1, [_name(p, 1) for p in paths]
+    given = [Path(os.path.abspath(p)) for p in paths.values()]
+    depth, names = 1, [_name(p, 1) for p in given]
     while depth < 12 and max(Counter(names).values(), default=0) > 1:
         depth += 1
         twice = {n for n, count in Counter(names).items() if count > 1}
-        names = [_name(p, depth) if n in twice else n for p, n in zip(paths, names, strict=True)]
+        names = [_name(p, depth) if n in twice else n for p, n in zip(given, names, strict=True)]
     seen: Counter[str] = Counter()
     found = []
-    for name, path in zip(names, paths, strict=True):
+    for name, path in zip(names, paths.values(), strict=True):
         seen[name] += 1
         found.append(Source(name if seen[name] == 1 else f"{name} ({seen[name]})", path))
     return found
