@@ -141,17 +141,6 @@ class PowerScalar(_OfElements):
 
 
 @dataclass(frozen=True)
-class Compare(_OfElements):
-    r"""y = 1 where x is negative, else 0;   dx = 0: a step has no slope."""
-
-    def f(self, x: Array) -> Array:
-        return np.asarray(x < 0, x.dtype)
-
-    def df(self, x: Array, y: Array) -> Array:
-        return np.zeros_like(y)
-
-
-@dataclass(frozen=True)
 class Power(Layer[tuple[Array, Array, Array]]):
     r"""y = aᵇ;   da = dy b aᵇ⁻¹,   db = dy aᵇ log a. a is positive."""
 
@@ -287,3 +276,37 @@ class Dilate(_Operation):
 
     def backward(self, saved: None, dy: Array) -> Grads:
         return Grads(dy[self.places(dy.ndim)].copy())
+
+
+@dataclass(frozen=True)
+class Step(Layer[tuple[Array, Array]]):
+    r"""y = 1 where a < b (or a = b), else 0;   da = db = 0: a step has no slope."""
+
+    equal: bool = False
+
+    def outputs(self) -> dict[str, str]:
+        return {"y": "any (*y)"}
+
+    def forward(self, _state: State, a: Array, b: Array) -> Forward[tuple[Array, Array]]:
+        return Forward(np.asarray(a == b if self.equal else a < b, a.dtype), saved=(a, b))
+
+    def backward(self, saved: tuple[Array, Array], dy: Array) -> Grads:
+        a, b = saved
+        return Grads(np.zeros_like(a), np.zeros_like(b))
+
+
+@dataclass(frozen=True)
+class Maximum(_Operation):
+    r"""y = max x along an axis, which is kept;   dx = dy at the first of the largest."""
+
+    axis: int = -1
+
+    def forward(self, _state: State, x: Array) -> Forward[tuple[Array, tuple[int, ...]]]:
+        where = np.expand_dims(x.argmax(self.axis), self.axis)
+        return Forward(np.take_along_axis(x, where, self.axis), saved=(where, x.shape))
+
+    def backward(self, saved: tuple[Array, tuple[int, ...]], dy: Array) -> Grads:
+        where, shape = saved
+        dx = np.zeros(shape, dy.dtype)
+        np.put_along_axis(dx, where, dy, self.axis)
+        return Grads(dx)
