@@ -320,6 +320,17 @@ def test_where_torch_is_wrong_a_numerical_derivative_says_so():
     assert trace.opinion in list(told(trace))[-1]
 
 
+def test_rounding_that_a_network_enlarges_is_no_mistake():
+    """Next to 1, a probability's distance from it is known to a few digits: torch's slope has their error, as the loss's has."""
+    trace = traced("Sigmoid BCELoss", Given(input=("15",), target="0"))
+    assert trace.wrong == []
+    assert 8 < min(check.digits for check in trace.checks.values()) < 12
+
+
+def test_a_probability_of_1_is_told_and_is_no_crash():
+    assert told(traced("Sigmoid BCELoss", Given(input=("36",), target="0")))
+
+
 def test_a_gradient_that_is_zero_but_for_rounding_is_zero():
     trace = traced(
         "a = Linear(3, 3)(x); b = BatchNorm1d(3)(a); C = MSELoss(b, t)", Given(input=("x=normal(5,3)", "t=normal(5,3)"))

@@ -33,6 +33,14 @@ class Applied(Protocol):
     def entries(self) -> Mapping[str, str]: ...
 
 
+class Pass(NamedTuple):
+    """What one layer met, and what it made of it by itself: outputs y0, …, gradients of its inputs x0, … and parameters."""
+
+    inputs: Sequence[Array]
+    upstream: Sequence[Array | None]
+    own: Mapping[str, Array]
+
+
 class Run(NamedTuple):
     """What torch computed: values, their gradients, the parameters' gradients, and the parameters after one step."""
 
@@ -109,6 +117,28 @@ class Beside:
             {n: p.numpy() for n, p in after.items()},
         )
 
+    def alone(self, i: int, met: Pass, dtype: Any = np.float64, rounded: bool = False) -> dict[str, Array]:
+        """What the twin of node i makes of the very arrays that its layer met: outputs, and gradients for its upstream."""
+        module = copy.deepcopy(self.twins[i])
+        with torch.no_grad():
+            for t in module.state_dict().values():
+                t.copy_(t.to(torch.float32 if rounded else t.dtype))
+        module = module.float() if dtype == np.float32 else module
+        torch.manual_seed(self.seed + i)
+        inputs = [twin.tensor(_cast(a, dtype, np.float32 if rounded else None)) for a in met.inputs]
+        leaves = {f"x{k}": t.requires_grad_() for k, t in enumerate(inputs) if t is not None and t.is_floating_point()}
+        sought = leaves | {n: p for n, p in module.named_parameters() if p.requires_grad}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = twin.call(self.specs[i], module, [None if t is None else t.clone() for t in inputs], {})
+        found = {f"y{k}": y.detach().numpy() for k, y in enumerate(outputs) if k < len(met.upstream)}
+        pulled = [(y, torch.from_numpy(u).to(y.dtype)) for y, u in zip(outputs, met.upstream, strict=False) if u is not None]
+        if sought and (pulled := [(y, u) for y, u in pulled if y.requires_grad]):
+            ys, us = ([pair[k] for pair in pulled] for k in (0, 1))
+            grads = torch.autograd.grad(ys, list(sought.values()), us, allow_unused=True)
+            found |= {n: g.to_dense().numpy() for n, g in zip(sought, grads, strict=True) if g is not None}
+        return found
+
 
 class Check(NamedTuple):
     """One quantity against torch's: whether it agrees, and to how many digits."""
@@ -156,6 +186,35 @@ class Judge:
         single, wide = (getattr(run, kind).get(name) for run in self._rounded)
         off = budget.error(single, wide) if single is not None and wide is not None else 0.0
         return off / float(np.finfo(np.float32).eps) if np.isfinite(off) else 0.0
+
+    def right_alone(self, passes: Sequence[Pass]) -> bool:
+        """Whether every layer is torch's on the very arrays that it met: what differs in the end is then rounding, grown."""
+        beside = self._again[0]
+        for i, met in enumerate(passes):
+            spread: dict[str, float] | None = None
+            for name, theirs in beside.alone(i, met).items():
+                own = met.own.get(name, np.zeros_like(theirs))
+                if own.shape != theirs.shape:
+                    return False
+                off, norm = budget.error(own, theirs), budget.norm(theirs)
+                if not off <= budget.tolerance(np.float64, self._fan, norm):
+                    spread = self._spread(i, met) if spread is None else spread
+                    if not off <= budget.tolerance(np.float64, self._fan, max(norm, spread.get(name, 0.0))):
+                        return False
+        return True
+
+    def _spread(self, i: int, met: Pass, runs: int = 4) -> dict[str, float]:
+        """How much torch loses in float32 in one layer, near what it met: at one point it may lose nothing by chance."""
+        beside, rng = self._again[0], np.random.default_rng(0)
+        found: dict[str, float] = {}
+        for _ in range(runs):
+            moved = [a * (1 + 1e-6 * rng.normal(size=a.shape)) if a.dtype.kind == "f" else a for a in met.inputs]
+            near = met._replace(inputs=moved)
+            single, wide = beside.alone(i, near, np.float32, True), beside.alone(i, near, np.float64, True)
+            for name in single.keys() & wide.keys():
+                off = budget.error(single[name], wide[name]) / float(np.finfo(np.float32).eps)
+                found[name] = max(found.get(name, 0.0), off if np.isfinite(off) else 0.0)
+        return found
 
 
 def known_defects(layer: Layer[Any]) -> list[str]:

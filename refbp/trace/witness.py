@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from refbp.contract import Array
+from refbp.errors import RefbpError
 from refbp.trace.expression import number
 from refbp.trace.record import Quantity, Trace
 
@@ -32,7 +33,8 @@ def opinion(trace: Trace, reference: Callable[[str, str], Array | None], reasons
         mine, torchs = (abs(float(a[index]) - slope) <= NEAR * scale for a in (q.array, theirs))
         at = f"{q.key}[{', '.join(map(str, index))}]" if index else q.key
         if mine == torchs:
-            return f"At {at}, a numerical derivative gives {number(slope)}, and does not decide."
+            decides = "which both are, as far as it can tell" if mine else "and does not decide"
+            return f"At {at}, a numerical derivative gives {number(slope)}, {decides}."
         known = [r for i in _users(trace, q) for r in reasons(trace.program.nodes[i].layer)] if mine else []
         told = f" Known of torch: {'; '.join(dict.fromkeys(known))}." if known else ""
         return f"At {at}, a numerical derivative gives {number(slope)}: {'refbp' if mine else 'torch'} is right.{told}"
@@ -58,9 +60,12 @@ def _slope(trace: Trace, q: Quantity, index: tuple[int, ...]) -> float | None:
         arrays[q.of] = moved
         return sum(_pulled(trace, node, arrays) for node in nodes)
 
-    h = 1e-3 * max(1.0, abs(float(q.array[index]) if q.of in trace.grads else 1.0))
-    with np.errstate(all="ignore"):
-        coarse, fine = ((at(s) - at(-s)) / (2 * s) for s in (h, h / 2))
+    h = 1e-3 * max(1.0, abs(float({**trace.values, **trace.state}[q.of][index])))
+    try:
+        with np.errstate(all="ignore"):
+            coarse, fine = ((at(s) - at(-s)) / (2 * s) for s in (h, h / 2))
+    except RefbpError:  # a step out of what a layer takes, as of a probability next to 1
+        return None
     slope = (4 * fine - coarse) / 3
     return slope if np.isfinite(slope) else None
 
