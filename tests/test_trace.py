@@ -321,7 +321,7 @@ def test_where_torch_is_wrong_a_numerical_derivative_says_so():
 
 
 def test_rounding_that_a_network_enlarges_is_no_mistake():
-    """Next to 1, a probability's distance from it is known to a few digits: torch's slope has their error, as the loss's has."""
+    """Next to 1, what a probability lacks of it is known to a few digits, and the slopes of unit and loss with it."""
     trace = traced("Sigmoid BCELoss", Given(input=("15",), target="0"))
     assert trace.wrong == []
     assert 8 < min(check.digits for check in trace.checks.values()) < 12
