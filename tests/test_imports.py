@@ -30,6 +30,13 @@ def test_commands_that_need_no_torch_do_not_import_it(command):
     assert _loaded_after(code, "torch") == []
 
 
+@pytest.mark.parametrize("like", [[], ["--like", "ReLU"]])
+def test_checking_somebodys_functions_does_not_import_torch(tmp_path, like):
+    (tmp_path / "my.py").write_text("def relu_forward(x): return x, x\ndef relu_backward(dout, cache): return dout")
+    given = ["check", str(tmp_path / "my.py"), *like, "--html", str(tmp_path / "page.html")]
+    assert _loaded_after(f"from refbp.cli import cli; cli({given!r}, standalone_mode=False)", "torch") == []
+
+
 def test_a_layer_brings_only_its_family():
     loaded = _loaded_after("from refbp import Linear", "torch", "refbp.layers.linear", "refbp.layers.recurrent", "refbp.cases")
     assert loaded == ["refbp.layers.linear"]

@@ -196,7 +196,9 @@ def _as_signature(layer: Layer[Any], matched: Matched, pinned: bool, found: Case
         elif name in {"bias", "affine", "elementwise_affine"} and isinstance(value, bool):
             wanted = "bias" if name == "bias" else "weight"
             changes[name] = any(n.startswith(wanted) for n in matched.arrays.values())
-        elif pinned or name in SHOWN or (name == "kernel_size" and "weight" in layer.params()):
+        elif (
+            pinned or name in SHOWN or name in matched.arrays.values() or (name == "kernel_size" and "weight" in layer.params())
+        ):
             continue
         elif name == "dim" and default in (None, 1, -1):
             changes[name] = -1  # what a function without an axis does: along the last

@@ -149,7 +149,7 @@ def matched(
     found = Matched()
     special = dict(special or {})
     if before is not None and "cache" in special:  # what forward keeps is likelier than an argument under yet another name
-        offer = Offer(offer.inputs, offer.state, [], offer.noise)
+        offer = Offer(offer.inputs, offer.state, [], [])
     open_ = [p for p in function.parameters if p.kind not in {"var_positional", "var_keyword"}]
     for step in (_same(before), _called(special), _exact(offer)):
         open_ = [p for p in open_ if not step(p, found)]
@@ -253,10 +253,12 @@ def _by_place(
     backward: bool,
 ) -> None:
     """What is left, in order: for a backward the upstream gradient and what forward kept, then inputs and parameters."""
-    rest = [w for w in special.values() if w not in found.passed.values()] if backward else []
+    rest = list(dict.fromkeys(w for w in special.values() if w not in found.passed.values())) if backward else []
+    if "cache" in special:  # the output goes by its name, unless it is all that there is
+        rest = [w for w in rest if w != special.get("output")]
     arrays = [n for n in (*offer.inputs, *offer.state) if n not in found.taken]
     for p in required:
-        if rest:
+        if rest and (plain(p.name) not in CACHE or "cache" in special):
             found.passed[p.name] = rest.pop(0)
         elif arrays and not backward:
             _give(p, arrays.pop(0), offer, found)

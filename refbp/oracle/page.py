@@ -138,9 +138,10 @@ def _map(title: str, a: Any, largest: float) -> str:
     words = f"{title}, {shape}, up to {largest:.3g}" + (f" (the first {grid.shape[0]} by {grid.shape[1]})" if cut else "")
     cells = "".join(_cell(v, i, j, largest) for i, line in enumerate(grid.tolist()) for j, v in enumerate(line))
     rows, columns = max(grid.shape[0], 1), max(grid.shape[1], 1)
+    size = f"{columns * 10} {rows * 10}"
     return (
-        f'<figure style="flex-basis: {min(columns, SIDE) * CELL}px"><figcaption>{escape(words)}</figcaption><svg role="img" viewBox="0 0 {columns * 10} {rows * 10}"'
-        f' aria-label="{escape(words)}">{cells}</svg></figure>'
+        f'<figure style="flex-basis: {columns * CELL}px"><figcaption>{escape(words)}</figcaption>'
+        f'<svg role="img" viewBox="0 0 {size}" aria-label="{escape(words)}">{cells}</svg></figure>'
     )
 
 
