@@ -76,7 +76,7 @@ def test_mutants_are_whole_files_each_with_one_mistake_in_a_function_that_is_ask
     for m in made:
         assert ast.parse(m.source)
         assert m.source != original
-        assert m.before in source.splitlines()[m.line - 1].replace("'", '"')
+        assert source.splitlines()[m.line - 1][m.column - 1 :].startswith(m.before.lstrip("("))
     assert "sum or mean" in {m.kind for m in made}
     assert [m.sentence for m in made if m.kind == "upstream"] == [
         f"the upstream gradient `dout` is ignored in `{place}`" for place in ("dout @ w.T", "_flat(x).T @ dout", "dout.sum")
@@ -151,7 +151,7 @@ def test_what_the_readme_shows_is_what_the_command_prints(command, tmp_path):
     data = json.loads((tmp_path / "audit.json").read_text())
     assert data["all"]["accepted"] == sum(m["fate"] == "accepted" for m in data["mutants"])
     assert set(data["mutants"][0]) == {
-        *("function", "kind", "sentence", "line", "before", "after", "fate", "verdict", "where")
+        *("function", "kind", "sentence", "line", "column", "before", "after", "fate", "verdict", "where")
     }  # fmt: skip
     assert [m["verdict"] for m in data["mutants"] if m["after"] == "cache >= 0"] == ["kink-only"]
 

@@ -116,11 +116,15 @@ def _print(file: str, fates: list[Any], scores: list[Any], apart: bool) -> None:
     if accepted:
         click.echo("\nWrong, and accepted by the tests:")
     for f in accepted:
-        click.echo(f"  {file}:{f.mutant.line}  {f.mutant.function}  `{f.mutant.before}` → `{f.mutant.after}`")
+        click.echo(_line(file, f.mutant))
         click.echo(f"      {f.mutant.sentence}; {f.verdict} {f.where}".rstrip())
     others = [f for f in fates if f.fate == APART]
     if others and apart:
         click.echo("\nEquivalent, or out of reach of the check's cases:")
         for f in others:
-            said = "" if f.verdict == "ok" else f"   ({f.verdict})"
-            click.echo(f"  {file}:{f.mutant.line}  {f.mutant.function}  `{f.mutant.before}` → `{f.mutant.after}`{said}")
+            click.echo(_line(file, f.mutant) + ("" if f.verdict == "ok" else f"   ({f.verdict})"))
+
+
+def _line(file: str, mutant: Any) -> str:
+    place = f"{file}:{mutant.line}:{mutant.column}"
+    return f"  {place}  {mutant.function}  `{mutant.before}` → `{mutant.after}`"

@@ -76,7 +76,8 @@ def changes(function: ast.FunctionDef) -> Iterator[Change]:
         for kind, sentence, new in _offers(node, around):
             if new is None:
                 new = ast.copy_location(ast.Pass(), node)  # noqa: PLW2901
-            new = ast.fix_missing_locations(ast.copy_location(new, node))  # noqa: PLW2901
+            # A copy: where a part stands in for the whole, the part itself keeps its own place
+            new = ast.fix_missing_locations(ast.copy_location(copy.copy(new), node))  # noqa: PLW2901
             line = getattr(node, "lineno", function.lineno)
             yield Change(kind, sentence, line, _text(node), _text(new), parent, slot, index, new)
 

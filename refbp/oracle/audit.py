@@ -63,6 +63,7 @@ class Mutant:
     kind: str
     sentence: str
     line: int
+    column: int
     before: str
     after: str
     source: str
@@ -79,7 +80,7 @@ class Fate:
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
-        told = {n: getattr(self.mutant, n) for n in ("function", "kind", "sentence", "line", "before", "after")}
+        told = {n: getattr(self.mutant, n) for n in ("function", "kind", "sentence", "line", "column", "before", "after")}
         return {**told, "fate": self.fate, "verdict": self.verdict or None, "where": self.where or None}
 
 
@@ -231,7 +232,8 @@ def mutants(source: str, wanted: Iterable[str], upstream: Collection[str] = ()) 
             if made in seen or not _compiles(made):
                 continue
             seen.add(made)
-            yield Mutant(name, change.kind, change.sentence, change.line, change.before, change.after, made)
+            column = getattr(change.new, "col_offset", 0) + 1
+            yield Mutant(name, change.kind, change.sentence, change.line, column, change.before, change.after, made)
 
 
 def _ignored(function: ast.FunctionDef, upstream: Collection[str]) -> Iterator[Change]:
