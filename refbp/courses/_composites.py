@@ -18,8 +18,8 @@ Shape = tuple[int, ...]
 
 class _Scored(NamedTuple):
     body: Step
-    loss: Step
-    decay: dict[str, Array]  # the regulariser's gradients
+    head: Step
+    decay: dict[str, Array]  # the regulariser's gradients, for an upstream of 1
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Scored(Layer[_Scored]):
         )
 
     def backward(self, saved: _Scored, dy: Array, dloss: Array) -> Grads:
-        body, loss, decay = saved
-        grads = body.backward(np.add(np.asarray(loss.backward(dloss).inputs[0]), dy))
+        body, head, decay = saved
+        grads = body.backward(np.add(np.asarray(head.backward(dloss).inputs[0]), dy))
         return Grads(grads.inputs[0], None, **{n: g + dloss * decay[n] if n in decay else g for n, g in grads.params.items()})
 
 

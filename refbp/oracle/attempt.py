@@ -237,7 +237,7 @@ def _as_they_do(problem: Problem, scene: Scene) -> Problem:
         try:
             inputs = (*inputs, *exercise.noise(layer, inputs, outputs))
         except Exception as error:
-            text = f"what it drew at random cannot be recovered from its output: {error}"
+            text = f"draws at random otherwise than it should: {error}"
             raise CallFailed(Outcome("misfit", sentence=text), exercise.forward.strip()) from None
     return dataclasses.replace(problem, layer=layer, inputs=inputs)
 
@@ -376,6 +376,7 @@ class Run:
             except Exception:  # a layout that cannot be undone: then it is seen as the course sees it
                 misfit = True
             if misfit:
+                value = value / factor if factor != 1.0 and value.dtype.kind in "fiub" else value
                 theirs[real[parts[0]]], expected[real[parts[0]]] = value, derivative
                 alone.add(parts[0])
                 continue

@@ -25,7 +25,13 @@ def _map(o: Observation, change: Callable[[Any], Any]) -> list[Any]:
 
 def _of(e: Evidence, name: str) -> Claims:
     def given(change: Callable[[Any], Any]) -> Callable[[Observation], Any]:
-        return lambda o: o.right(_map(o, change)).get(name)
+        def guess(o: Observation) -> Any:
+            changed = _map(o, change)
+            if all(u is None or np.array_equal(u, c) for u, c in zip(o.upstream, changed, strict=True)):
+                return None  # the mean of a single number says nothing
+            return o.right(changed).get(name)
+
+        return guess
 
     changes: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
         ("ignored", "{ignores} the upstream gradient: {it} {is} what an upstream of ones gives", np.ones_like),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from refbp.oracle.families import (
     attention,
+    chain,
     classification,
     elementwise,
     lookup,
@@ -48,7 +49,7 @@ def terms(o: Observation) -> Terms:
     for family in _of(o):
         if family.terms:
             found |= family.terms(o)
-    return found
+    return found | chain.shares(o)
 
 
 def quantities(o: Observation) -> Mapping[str, Array]:
@@ -78,9 +79,22 @@ def mistakes(o: Observation) -> Iterator[Mistake]:
     entry = registry.current().entries.get(type(o.layer).__name__)
     if entry is not None and entry.spec.layer is type(o.layer):
         yield from entry.spec.mistakes
+    yield from _own(o)
+    yield from chain.mistakes(o, _own, terms)
+
+
+def _own(o: Observation) -> Iterator[Mistake]:
+    """Those that a layer has by itself, not by what it is made of."""
     yield from getattr(o.layer, "mistakes", ())
     for family in _of(o):
         yield from family.mistakes
 
 
-__all__ = ["FAMILIES", "Family", "mistakes", "quantities", "terms"]
+def output_mistakes(o: Observation) -> Iterator[Mistake]:
+    """The ways in which outputs of this layer are commonly got wrong, by the names of outputs; as ``mistakes`` are found."""
+    yield from getattr(o.layer, "output_mistakes", ())
+    for family in _of(o):
+        yield from family.of_outputs
+
+
+__all__ = ["FAMILIES", "Family", "mistakes", "output_mistakes", "quantities", "terms"]

@@ -15,12 +15,13 @@ Terms = dict[str, Mapping[str, Array]]  # gradient → term → array
 
 @dataclass(frozen=True)
 class Family:
-    """Layers by the names of their classes or bases, and what is known of their gradients."""
+    """Layers by the names of their classes or bases, and what is known of their gradients, and of mistakes in their outputs."""
 
     layers: tuple[str, ...]
     terms: Callable[[Observation], Terms] | None = None
     quantities: Callable[[Observation], Mapping[str, Array]] | None = None
     mistakes: tuple[Mistake, ...] = ()
+    of_outputs: tuple[Mistake, ...] = ()
 
 
 def slips(gradients: Callable[..., Mapping[str, Any]], words: Mapping[str, str]) -> tuple[Mistake, ...]:
