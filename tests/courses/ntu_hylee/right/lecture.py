@@ -19,12 +19,12 @@ def backward_pass(cache, dLdy):
     activations, Ws = cache
     dWs, dbs = [None] * len(Ws), [None] * len(Ws)
     dLda = dLdy
-    for l in range(len(Ws) - 1, -1, -1):
-        a = activations[l + 1]
+    for layer in range(len(Ws) - 1, -1, -1):
+        a = activations[layer + 1]
         delta = dLda * a * (1 - a)
-        dWs[l] = np.zeros(Ws[l].shape)
+        dWs[layer] = np.zeros(Ws[layer].shape)
         for n in range(delta.shape[1]):
-            dWs[l] += np.outer(delta[:, n], activations[l][:, n])
-        dbs[l] = delta.sum(axis=1, keepdims=True)
-        dLda = Ws[l].T @ delta
+            dWs[layer] += np.outer(delta[:, n], activations[layer][:, n])
+        dbs[layer] = delta.sum(axis=1, keepdims=True)
+        dLda = Ws[layer].T @ delta
     return dWs, dbs
