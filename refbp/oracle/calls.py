@@ -209,7 +209,7 @@ class _Line:
             n = f"{len(values)} values" if isinstance(values, tuple | list) else "nothing" if values is None else "one value"
             kind = "empty" if values is None or _all_none(values) else "misfit"
             wanted = f"{len(names)} are" if len(names) > 1 else "1 is"
-            text = f"it returns {n} where {wanted} wanted: {', '.join(names)}"
+            text = f"returns {n} where {wanted} wanted: {', '.join(names)}"
             raise CallFailed(Outcome(kind, sentence=text), ast.unparse(self.statement))
         self.scene.values.update({n: v for n, v in zip(names, values, strict=True) if n != "_"})
 
@@ -263,7 +263,7 @@ class _Line:
         except CallFailed:
             raise
         except Exception as error:
-            text = f"what it returns does not fit {ast.unparse(self.statement)!r}: {type(error).__name__}: {error}"
+            text = f"returns what does not fit {ast.unparse(self.statement)!r}: {type(error).__name__}: {error}"
             raise CallFailed(Outcome("misfit", sentence=text), ast.unparse(self.statement)) from None
 
     def _named(self, name: str) -> Any:

@@ -120,22 +120,23 @@ class Evidence:
         """What was got and what was expected there."""
         return [(np.asarray(o.got[name]), np.asarray(o.expected[name])) for o in self.where(name) if o.got[name] is not None]
 
-    def fit(self, name: str, guess: Guess, sure: float) -> Fit | None:
+    def fit(self, name: str, guess: Guess, sure: float, moved: bool = False) -> Fit | None:
         """Whether a guess gives what was got, in every case in which that is wrong, and what it says in the others.
 
         A case in which the gradient is right although the guess says something else refutes the guess, unless a simple
         condition on arguments and sizes tells those cases apart. A guess may be None for a case: then it was not tried there.
+        ``moved``: the guess is the right gradient with its elements elsewhere, which may be as the reference has them.
         """
         wrong = self.where(name)
         tried = []
         for o in wrong:
-            agrees = _agrees(guess, o, name)
+            agrees = _agrees(guess, o, name, moved)
             if agrees is False:
                 return None
             tried += [o] * bool(agrees)
         if not tried:
             return None
-        against = [o for o in self._right(name) if _agrees(guess, o, name) is False]
+        against = [o for o in self._right(name) if _agrees(guess, o, name, moved) is False]
         only = condition.separating(wrong, against) if against else ""
         if against and not only:
             return None
@@ -196,14 +197,14 @@ def agreeing(words: str, many: bool) -> str:
     return words
 
 
-def _agrees(guess: Guess, o: Observation, name: str) -> bool | None:
+def _agrees(guess: Guess, o: Observation, name: str, moved: bool) -> bool | None:
     """Whether a guess gives what was got; None where it was not tried."""
     try:
         with np.errstate(all="ignore"):
             guessed = guess(o)
     except Exception:  # a guess may fail in any way; then it is not what somebody's code did, which gave an answer
         return False
-    if guessed is None or _is_right(guessed, o, name):
+    if guessed is None or (not moved and _is_right(guessed, o, name)):
         return None if guessed is None else False
     return explains(guessed, o, name)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refbp.oracle.attempt import Attempt, Comparison
+from refbp.oracle.attempt import Attempt, Comparison, plain
 from refbp.oracle.exercise import Exercise
 from refbp.oracle.finding import Finding
 from refbp.oracle.kinks import earned
@@ -183,7 +183,7 @@ def _ended(ended: Sequence[Attempt], phase: str, attempts: Sequence[Attempt]) ->
     kind = first.failed.kind
     if kind == "environment":
         return "environment", first.failed.sentence
-    return KILLED.get(kind, "raises"), first.failed.sentence + every
+    return KILLED.get(kind, "wrong" if kind == "misfit" else "raises"), first.failed.sentence + every
 
 
 def _instability(wrong: Sequence[Attempt], phase: str) -> str:
@@ -234,7 +234,7 @@ def _factor(exercise: Exercise, phase: str, attempts: Sequence[Attempt]) -> str:
 
 
 def _scalar(a: Attempt) -> bool:
-    return bool(a.outputs) and a.outputs[0].expected.size == 1 and all(c.got is not None for c in (*a.outputs, *a.grads))
+    return bool(a.outputs) and a.outputs[0].expected.size == 1 and all(plain(c.got) is not None for c in (*a.outputs, *a.grads))
 
 
 def _ratios(a: Attempt) -> float | None:

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,9 +16,11 @@ from refbp.oracle.attempt import Attempt, Problem, Run
 from refbp.oracle.calls import Scene
 from refbp.oracle.clues import cases, mutant, otherwise, scale, shape
 from refbp.oracle.diagnose import ASIDE, SURE, diagnose, ranked
+from refbp.oracle.families import output_mistakes
 from refbp.oracle.finding import Evidence, Finding
 from refbp.oracle.observation import Observation, Upstream
 from refbp.oracle.verdict import Row
+from refbp.spec import Mistake
 
 
 def explain(row: Row, seconds: float) -> list[Finding]:
@@ -64,7 +67,33 @@ class _Answers(Observation):
         state = {n: a.copy() for n, a in self.state.items()}
         inputs = tuple(None if a is None else np.array(a) for a in self.inputs)
         asked = dataclasses.replace(self.problem, layer=self.layer, state=state, inputs=inputs)
-        return Run(asked, Scene(None, {})).expected()  # type: ignore[arg-type]  # a scene in which nothing is called
+        return self._told(asked, {})
+
+    def instead(self, changed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The outputs where the reference's are changed, by its own names."""
+        assert self.problem is not None
+        return self._told(self.problem, changed)
+
+    @staticmethod
+    def _told(problem: Problem, changed: Mapping[str, Any]) -> Mapping[str, Any]:
+        run = Run(problem, Scene(None, {}))  # type: ignore[arg-type]  # a scene in which nothing is called
+        run.answers |= changed
+        return run.expected()
+
+
+def _made(mistake: Mistake, name: str, o: Any) -> Any:
+    """An output as a mistake makes it."""
+    return o.instead(mistake.gradients(o))[name]
+
+
+def _known(e: Evidence) -> list[Finding]:
+    """Findings from outputs as they are commonly got wrong."""
+    claims = []
+    for mistake in output_mistakes(e.answered[0]) if e.answered else ():
+        for name in e.numeric:
+            if fit := e.fit(name, partial(_made, mistake, name), 0.98):
+                claims.append((name, "mistake", "{is} what you get when " + mistake.words, fit))
+    return e.merged(claims)
 
 
 def _of_outputs(told: list[Attempt], seconds: float) -> list[Finding]:
@@ -81,7 +110,7 @@ def _of_outputs(told: list[Attempt], seconds: float) -> list[Finding]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         evidence = Evidence(observations, names, seconds)
-        for clue in (shape.clue, scale.clue, cases.clue, otherwise.clue, mutant.clue):
+        for clue in (shape.clue, scale.clue, cases.clue, _known, otherwise.clue, mutant.clue):
             sure = {n for f in found if f.kind not in ASIDE and f.confidence >= SURE for n in f.gradients}
             if not evidence.failing or (clue in {otherwise.clue, mutant.clue} and sure >= set(evidence.wrong)):
                 break

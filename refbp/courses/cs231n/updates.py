@@ -11,7 +11,8 @@ import numpy as np
 from refbp.contract import Array, Forward, Layer
 from refbp.draws import normal
 from refbp.oracle.exercise import Exercise
-from refbp.spec import Case
+from refbp.oracle.observation import Observation
+from refbp.spec import Case, Mistake
 
 # The rules. A step has no backward: nobody differentiates one here --------------------------------------------------------
 
@@ -59,11 +60,20 @@ class RootMeanSquare(_Rule):
     decay: float
     eps: float
 
+    @property
+    def output_mistakes(self) -> tuple[Mistake, ...]:
+        """ε under the root."""
+        return (_done_by(_RootOfBoth, UNDER_THE_ROOT),)
+
+    def root(self, v: Array) -> Array:
+        """What a step is divided by."""
+        return np.asarray(np.sqrt(v) + self.eps)
+
     def forward(self, state: Mapping[str, Array], w: Array, dw_0: Array, dw_1: Array) -> Forward[None]:
         found, v = [], np.zeros_like(w)
         for dw in (dw_0, dw_1):
             v = self.decay * v + (1 - self.decay) * dw**2
-            w = w - self.lr * dw / (np.sqrt(v) + self.eps)
+            w = w - self.lr * dw / self.root(v)
             found.append(w)
         return Forward(tuple(found), None)
 
@@ -80,16 +90,71 @@ class Moments(_Rule):
     beta2: float
     eps: float
 
+    @property
+    def output_mistakes(self) -> tuple[Mistake, ...]:
+        """ε under the root; steps that are counted from 0, or not at all."""
+        return (
+            _done_by(_MomentsRootOfBoth, UNDER_THE_ROOT),
+            _done_by(_AlwaysFirst, "t is 1 at every step: it is not counted on, or not kept"),
+            _done_by(_Uncorrected, "the corrections 1 − β₁ᵗ and 1 − β₂ᵗ are missing"),
+        )
+
+    def root(self, v: Array) -> Array:
+        """What a step is divided by."""
+        return np.asarray(np.sqrt(v) + self.eps)
+
+    def correction(self, beta: float, t: int) -> float:
+        """What undoes the bias towards the start."""
+        return 1 - math.pow(beta, t)
+
     def forward(self, state: Mapping[str, Array], w: Array, dw_0: Array, dw_1: Array) -> Forward[None]:
         found, m, v = [], np.zeros_like(w), np.zeros_like(w)
         for t, dw in enumerate((dw_0, dw_1), 1):
             m = self.beta1 * m + (1 - self.beta1) * dw
             v = self.beta2 * v + (1 - self.beta2) * dw**2
-            m_hat = m / (1 - math.pow(self.beta1, t))
-            v_hat = v / (1 - math.pow(self.beta2, t))
-            w = w - self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
+            m_hat = m / self.correction(self.beta1, t)
+            v_hat = v / self.correction(self.beta2, t)
+            w = w - self.lr * m_hat / self.root(v_hat)
             found.append(w)
         return Forward(tuple(found), None)
+
+
+# … and how they are commonly got wrong -----------------------------------------------------------------------------------
+
+UNDER_THE_ROOT = "ε is under the root: √(v + ε) in place of √v + ε"
+
+
+class _RootOfBoth(RootMeanSquare):
+    def root(self, v: Array) -> Array:
+        return np.asarray(np.sqrt(v + self.eps))
+
+
+class _MomentsRootOfBoth(Moments):
+    def root(self, v: Array) -> Array:
+        return np.asarray(np.sqrt(v + self.eps))
+
+
+class _AlwaysFirst(Moments):
+    def correction(self, beta: float, t: int) -> float:
+        return super().correction(beta, 1)
+
+
+class _Uncorrected(Moments):
+    def correction(self, beta: float, t: int) -> float:
+        return 1.0
+
+
+def _done_by(cls: type[_Rule], words: str) -> Mistake:
+    """What the steps of another rule with the same arguments come to."""
+
+    def outputs(o: Observation) -> dict[str, Array]:
+        rule = cls(**o.layer.arguments())
+        return dict(zip(rule.outputs(), rule({}, *o.inputs).outputs, strict=True))
+
+    return Mistake(words, outputs)
+
+
+# The exercises ------------------------------------------------------------------------------------------------------------
 
 
 def _rule(name: str, settings: str, *layers: Layer[None]) -> Exercise:

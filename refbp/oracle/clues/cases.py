@@ -12,6 +12,7 @@ from refbp.oracle.condition import separating
 from refbp.oracle.finding import Evidence, Finding
 from refbp.oracle.observation import ROUGH, same
 
+MISFITS = ("returns ", "draws ")  # how a sentence begins that is no exception, but cannot be used
 HALF = 5e-3  # what float16 keeps
 
 
@@ -29,7 +30,8 @@ def _raised(e: Evidence) -> Iterator[Finding]:
     only = separating(raised, others)
     where = f" where {only}" if only else "" if others else " in every case"
     count = f"{len(raised)} of {len(e.observations)} cases" + (f", all those where {only}" if only else "")
-    yield Finding("error", f"an error is raised{where}: {error}", count, 0.9 if only or not others else 0.6)
+    what = f"it {error}{where}" if error.startswith(MISFITS) else f"an error is raised{where}: {error.removeprefix('raises ')}"
+    yield Finding("error", what, count, 0.9 if only or not others else 0.6)
 
 
 def _changed(e: Evidence) -> Iterator[Finding]:

@@ -66,6 +66,8 @@ def _changes(e: Evidence) -> Iterator[tuple[str, str, float, Change]]:
         if isinstance(value, bool) and name not in NO_FORMULA:
             words = f"{{is}} what you get when {name} is taken to be the other way: False for True, True for False"
             yield words, "argument", 0.94, partial(_flipped, name=name)
+        elif name == "momentum" and isinstance(value, float):
+            yield "{is} what you get when the old value has the share of the new one", "argument", 0.95, _other_share
         elif name == "eps" and value is not None:
             yield "{is} what you get when ε is missing", "argument", 0.94, partial(_with_argument, name=name, value=0.0)
     for name in first.state:
@@ -112,6 +114,11 @@ def _with_argument(o: Observation, name: str, value: Any) -> Observation | None:
     layer: Any = dataclasses.replace(o.layer, **{name: value})
     wanted = {**layer.params(), **layer.buffers()}
     return dataclasses.replace(o, layer=layer, state={n: a for n, a in o.state.items() if n in wanted})
+
+
+def _other_share(o: Observation) -> Observation | None:
+    """1 − momentum in place of momentum: for running statistics, whose old and new values share 1."""
+    return _with_argument(o, "momentum", 1 - o.layer.momentum)
 
 
 def _flipped(o: Observation, name: str) -> Observation | None:

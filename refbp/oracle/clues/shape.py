@@ -67,13 +67,13 @@ def _rearranged(e: Evidence, name: str, pairs: list[tuple[Array, Array]]) -> Cla
         got, wanted = pairs[0]
         yield name, "shape", f"{{has}} the right values, and only {{its}} shape is wrong: {got.shape} for {wanted.shape}", fit
         return
-    if fit := e.fit(name, lambda o: np.transpose(o.expected[name]), 0.99):
+    if fit := e.fit(name, lambda o: np.transpose(o.expected[name]), 0.99, moved=True):
         yield name, "transpose", "{is} transposed", fit
         return
     ranks = {g.ndim for g, _ in pairs}
     if len(ranks) == 1 and (rank := ranks.pop()) > 1:
         for axes in itertools.permutations(range(rank)):
-            if axes != tuple(range(rank)) and (fit := e.fit(name, _turned(name, axes), 0.99)):
+            if axes != tuple(range(rank)) and (fit := e.fit(name, _turned(name, axes), 0.99, moved=True)):
                 yield name, "transpose", f"{{has}} {{its}} axes in another order: {axes}", fit
 
 

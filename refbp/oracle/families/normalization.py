@@ -76,7 +76,7 @@ class _Norm:
 
 def _norm(o: Observation) -> _Norm:
     layer: Any = o.layer
-    x, dy = o.x, o.dy
+    x, dy = o.x, o.dy if o.upstream else np.zeros_like(o.x)
     name = {cls.__name__ for cls in type(layer).__mro__}
     gamma, eps = o.state.get("weight", np.ones(())), layer.eps
     if name & {"LayerNorm", "RMSNorm"}:
@@ -209,6 +209,26 @@ def _evaluated(n: _Norm) -> Any:
     return (d - n.over(d) - x_hat * n.over(d * x_hat)) * n.inv
 
 
+def _own_mean(n: _Norm) -> Array:
+    if n.moving:
+        raise ValueError("it is the batch's own mean that is wanted")
+    return n.x - n.over(n.x)
+
+
+def _y(words: str, inv: Callable[[_Norm], Any], c: Callable[[_Norm], Array] = lambda n: n.c) -> Mistake:
+    """The output with another 1/σ, or another x − μ."""
+
+    def outputs(o: Observation) -> Mapping[str, Array]:
+        n, beta = _norm(o), o.state.get("bias", np.zeros(()))
+        y = (n.gamma * c(n) * inv(n)).reshape(o.x.shape)
+        lead = (
+            beta.reshape(-1, *[1] * (o.x.ndim - 2)) if o.x.ndim > 2 and beta.ndim == 1 and "shape" not in dir(o.layer) else beta
+        )
+        return {"y": y + lead}
+
+    return Mistake(words, outputs)
+
+
 FAMILIES = (
     Family(
         LAYERS,
@@ -228,6 +248,13 @@ FAMILIES = (
             _dgamma("x stands where x̂ is meant: Σ dy · x in place of Σ dy · x̂", lambda n: n.x),
             _dgamma("x − μ stands where x̂ is meant: it is not divided by √(σ² + ε)", lambda n: n.c),
             _dgamma("y stands where x̂ is meant: Σ dy · y in place of Σ dy · x̂", lambda n: n.gamma * n.c * n.inv),
+        ),
+        (
+            _y(OUTSIDE, lambda n: 1 / (np.sqrt(n.variance) + n.eps)),
+            _y(MISSING, lambda n: 1 / np.sqrt(np.maximum(n.variance, 1e-300))),
+            _y("σ² is the unbiased variance, divided by m − 1, where it should be divided by m", _unbiased),
+            _y("the division is by the variance, not by its root", lambda n: 1 / (n.variance + n.eps)),
+            _y("the batch's own mean is subtracted, where the running one should be", lambda n: n.inv, _own_mean),
         ),
     ),
 )

@@ -40,7 +40,7 @@ WRONG = [
         ("2 * self.reg * p[k]", "self.reg * p[k]", "half of what its loss says"),
         ("Linear_ReLU.backward(d, first)", "Linear.backward(d, first[0])", "slope of ReLU 1 is missing"),
     ),
-    *_in(F, "adam", ('config["v"] / (1 - b2 ** config["t"])', 'config["v"]', "math.pow")),
+    *_in(F, "adam", ('config["v"] / (1 - b2 ** config["t"])', 'config["v"]', "correction")),
     *_in(
         C,
         "Conv.backward",
