@@ -39,9 +39,9 @@ def L_model_forward(X, parameters):
     caches = []
     A = X
     L = len(parameters) // 2
-    for l in range(1, L + 1):
-        kind = "sigmoid" if l == L else "relu"
-        A, cache = linear_activation_forward(A, parameters["W" + str(l)], parameters["b" + str(l)], kind)
+    for layer in range(1, L + 1):
+        kind = "sigmoid" if layer == L else "relu"
+        A, cache = linear_activation_forward(A, parameters["W" + str(layer)], parameters["b" + str(layer)], kind)
         caches.append(cache)
     return A, caches
 
@@ -63,9 +63,10 @@ def linear_backward(dZ, cache):
 
 def linear_activation_backward(dA, cache, activation):
     linear_cache, activation_cache = cache
+    dZ = None
     if activation == "relu":
         dZ = relu_backward(dA, activation_cache)
-    else:
+    elif activation == "sigmoid":
         dZ = sigmoid_backward(dA, activation_cache)
     return linear_backward(dZ, linear_cache)
 
@@ -74,10 +75,10 @@ def L_model_backward(AL, Y, caches):
     grads = {}
     L = len(caches)
     dA = -(np.divide(Y, AL) - np.divide(1 - Y, 1 - AL))
-    for l in reversed(range(L)):
-        kind = "sigmoid" if l == L - 1 else "relu"
-        dA, dW, db = linear_activation_backward(dA, caches[l], kind)
-        grads["dA" + str(l)] = dA
-        grads["dW" + str(l + 1)] = dW
-        grads["db" + str(l + 1)] = db
+    for layer in reversed(range(L)):
+        kind = "sigmoid" if layer == L - 1 else "relu"
+        dA, dW, db = linear_activation_backward(dA, caches[layer], kind)
+        grads["dA" + str(layer)] = dA
+        grads["dW" + str(layer + 1)] = dW
+        grads["db" + str(layer + 1)] = db
     return grads
