@@ -519,6 +519,31 @@ def test_two_runs_do_not_write_one_journal_and_a_journal_that_cannot_be_written_
         journal.Journal(tmp_path / "file", "cs231n", "tried")
 
 
+def test_a_disk_that_fills_up_ends_the_run_with_exit_code_1_and_loses_nothing(command, tmp_path, monkeypatch):
+    fake = _fake()
+    monkeypatch.setattr(many, "grade", fake)
+    for i in range(3):
+        (tmp_path / f"{i}.py").write_text(f"# {i}")
+    real = os.write
+
+    def write(fd, data):
+        if b'"graded"' in data and len(fake.calls) == 3:
+            raise OSError(28, "No space left on device")
+        return real(fd, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write)
+        found = command("0.py", "1.py", "2.py", "-j", "1")
+    assert found.return_value == 1
+    assert "cannot be written: No space left on device; run it again to go on." in found.stderr
+    assert "3 graded · 2 of them before" in command("0.py", "1.py", "2.py", "-j", "1").stdout
+    monkeypatch.setattr("refbp.cli.grade.write_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    found = command("0.py", "1.py", "2.py", "-j", "1", "--json", "all.json")
+    assert (found.exception.exit_code, found.exception.message) == (
+        1, "all.json could not be written: No space left on device; run the command again.",
+    )  # fmt: skip
+
+
 def test_killed_and_started_again_a_run_goes_on_where_it_was(tmp_path):
     for i in range(8):
         (tmp_path / f"s{i}.py").write_text(f"{RIGHT}\n# {i}\n")

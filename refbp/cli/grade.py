@@ -65,6 +65,7 @@ def grade_command(
     from refbp.errors import did_you_mean, listed
     from refbp.oracle.grading import intake, many, writers
     from refbp.oracle.grading import rubric as rubrics
+    from refbp.oracle.grading.journal import Journal, JournalError
     from refbp.oracle.submission import UnreadableError
 
     courses = load(plugins_dirs).courses
@@ -80,8 +81,6 @@ def grade_command(
     with ExitStack() as stack:
         journal = None
         if len(sources) > 1 or folder is not None:
-            from refbp.oracle.grading.journal import Journal
-
             tried = rubric.fingerprint(rubrics.selected(rubric, course))
             journal = stack.enter_context(Journal(Path(folder or FOLDER), course.name, tried, fresh))
         if seed is None:
@@ -98,6 +97,9 @@ def grade_command(
             for outcome in many.each(sources, setting, jobs or os.cpu_count() or 1, journal):
                 found[outcome.source.name] = outcome
                 advance(outcome.source.name)
+        except JournalError as error:
+            click.echo(f"refbp: {error}", err=True)
+            return 1
         except KeyboardInterrupt:
             if journal:
                 click.echo(f"refbp: {len(found)} of {len(sources)} are graded; the same command goes on from there.", err=True)
@@ -184,8 +186,11 @@ def _write(name: str, output: str, entries: Sequence[Any], about: Any) -> None:
 def _put(output: str, content: str) -> None:
     if output == "-":
         click.echo(content, nl=False)
-    else:
+        return
+    try:
         write_file(output, content)
+    except OSError as error:  # the journal has everything: the same command writes it once there is room
+        raise click.ClickException(f"{output} could not be written: {error.strerror}; run the command again.") from None
 
 
 def _file_names(submissions: Sequence[str]) -> list[str]:
