@@ -392,6 +392,8 @@ class _FakePool:
         self.broken = False
 
     def submit(self, staged):
+        if self.broken:  # as the real one does from then on
+            raise BrokenProcessPool("a child process terminated abruptly, the process pool is not usable anymore")
         future = Future()
         if self.dying.get(staged.name, 0):
             self.dying[staged.name] -= 1

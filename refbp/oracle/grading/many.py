@@ -159,10 +159,10 @@ def _pooled(tasks: Sequence[_Task], setting: Setting, jobs: int, folder: Path) -
             try:
                 while waiting or running:
                     while waiting and len(running) < jobs:  # no more than run: what waits cannot be lost with a process
-                        task = waiting.pop(0)
-                        running[pool.submit(task.staged)] = task
+                        running[pool.submit(waiting[0].staged)] = waiting[0]
+                        waiting.pop(0)  # only now: a broken pool takes nothing
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        graded, reason = future.result()
+                        graded, reason = _answer(future)
                         broken = 0
                         yield running.pop(future), graded, reason
             except BrokenProcessPool:
@@ -176,6 +176,16 @@ def _pooled(tasks: Sequence[_Task], setting: Setting, jobs: int, folder: Path) -
                 for task in waiting
             )
             return
+
+
+def _answer(future: Future[Any]) -> tuple[Graded | None, str]:
+    try:
+        graded, reason = future.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:  # what cannot be sent back, say
+        return None, text(f"{type(error).__name__}: {error}", 500)
+    return graded, reason
 
 
 class _Pool:
