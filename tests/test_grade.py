@@ -479,6 +479,24 @@ def test_of_hostile_submissions_none_gains_a_point_for_its_backward(tmp_path, mo
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
+def test_no_name_that_a_student_chose_is_obeyed_by_the_instructors_terminal(tmp_path):
+    (tmp_path / "a\x1b[2J").mkdir()
+    (tmp_path / "a\x1b[2J" / "b\x1b[31m.py").write_text("def affine_forward(:\n")
+    archive = _zip(tmp_path / "z\x1b[5m.zip", ("../x\x1b.py", ""))
+    sources = intake.sources([str(tmp_path / "a\x1b[2J"), str(archive)])
+    outcomes = list(many.each(sources, many.Setting(COURSE, rubric.plain(COURSE), 1), 1))
+    said = [o.source.name for o in outcomes] + [repr(o.graded.data()) for o in outcomes]
+    assert all("not Python that can be read" in s or "leads out of it" in s for s in said[2:])
+    assert not [s for s in said if "\x1b" in s or "\\x1b[" in s]
+
+
+def test_the_rubrics_that_are_shown_can_be_used(tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    [shown] = re.findall(r"```toml\n(hints.*?)```", readme, flags=re.S)
+    assert _rubric(tmp_path, shown).total == 6
+    assert rubric.read(DATA / "rubric.toml", COURSE).total == 8
+
+
 # The journal
 
 

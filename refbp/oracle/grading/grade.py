@@ -13,6 +13,7 @@ from refbp.oracle.checking import LIMITS, TORCH, Asked, Report, check
 from refbp.oracle.exercise import Course, Exercise
 from refbp.oracle.grading.rubric import Rubric, functions, selected
 from refbp.oracle.isolation import Limits, SubmissionError
+from refbp.oracle.isolation.result import text
 from refbp.oracle.submission import Submission, UnreadableError, read
 from refbp.oracle.verdict import Row
 
@@ -144,7 +145,7 @@ def _right(row: Row, tier: str) -> int:
     return round(row.scores.get(tier, 0.0) * tried)
 
 
-def _without(text: str, staged: Path) -> str:
-    """A text without the place to which the submission was copied."""
+def _without(said: str, staged: Path) -> str:
+    """A text without the place to which the submission was copied, and without what a terminal would obey."""
     folder = staged if staged.is_dir() else staged.parent
-    return text.replace(f"{folder}/", "").replace(str(folder), folder.name)
+    return text(said.replace(f"{folder}/", "").replace(str(folder), folder.name), 100_000)

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from refbp.errors import RefbpError, did_you_mean
 from refbp.oracle.isolation.limits import size
+from refbp.oracle.isolation.result import text
 from refbp.oracle.isolation.room import ALL_FILES, COPIED, MANY, ONE_FILE, SKIPPED, VERY_MANY
 from refbp.oracle.submission import UnreadableError
 
@@ -61,7 +62,7 @@ def sources(targets: Sequence[str]) -> list[Source]:
 
 def _name(path: Path, depth: int) -> str:
     last = path.stem if path.suffix in {".py", ".zip", ".ipynb"} and path.is_file() else path.name
-    return "/".join([*path.parts[1:-1], last][-depth:]) or "submission"
+    return text("/".join([*path.parts[1:-1], last][-depth:]) or "submission", 300)  # which a terminal is to show
 
 
 def stage(source: Path, folder: Path) -> Path:
@@ -159,16 +160,16 @@ def _of_archive(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 
 def _safe(entry: zipfile.ZipInfo, archive: str) -> PurePosixPath:
-    text = entry.filename.replace("\\", "/")
-    name = PurePosixPath(text)
-    drive = len(text) > 1 and text[1] == ":"
+    called = entry.filename.replace("\\", "/")
+    name = PurePosixPath(called)
+    drive = len(called) > 1 and called[1] == ":"
     if name.is_absolute() or ".." in name.parts or drive or "\0" in entry.orig_filename or not name.parts:
         raise UnreadableError(f"{archive} has an entry that leads out of it: {entry.orig_filename!r:.80}.")
     mode = entry.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise UnreadableError(f"{archive} has an entry that is a link or a device: {entry.orig_filename!r:.80}.")
-    if len(text) > 1_000 or len(name.parts) > 40 or any(len(p.encode(errors="replace")) > 200 for p in name.parts):
+    if len(called) > 1_000 or len(name.parts) > 40 or any(len(p.encode(errors="replace")) > 200 for p in name.parts):
         raise UnreadableError(f"{archive} has an entry with too long a name.")
-    if text != text.encode(errors="replace").decode():
+    if called != called.encode(errors="replace").decode():
         raise UnreadableError(f"{archive} has an entry whose name is no text: {entry.orig_filename!r:.80}.")
     return name

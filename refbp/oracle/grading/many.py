@@ -89,7 +89,7 @@ def _taken_in(source: Source, folder: Path, tasks: dict[str, _Task]) -> Outcome 
     try:
         staged = intake.stage(source.path, folder)
     except UnreadableError as error:
-        return Outcome(source, Graded(unreadable=str(error)))
+        return Outcome(source, Graded(unreadable=text(error)))
     except OSError as error:
         return Outcome(source, None, f"it could not be copied: {error.strerror or error}")
     digest = intake.digest(staged)
