@@ -383,3 +383,46 @@ def dressed(name):
 def test_a_layers_own_functions_are_like_it(name):
     found = check(*dressed(name), like=name, seed=4)
     assert [r.verdict for r in found.rows] == ["ok", "ok"], found
+
+
+# Whatever comes back --------------------------------------------------------------------------------------------------
+
+ODD = {
+    "None": None,
+    "a number": 3,
+    "a word": "s",
+    "an object": object(),
+    "an empty tuple": (),
+    "an empty list": [],
+    "an empty dict": {},
+    "a dict by numbers": {1: 2},
+    "objects": np.zeros((2, 2), object),
+    "Nones": (None, None),
+    "four": (1, 2, 3, 4),
+    "complex": 1j,
+    "words": np.array("x"),
+    "ragged": ((1, 2), (3,)),
+    "a function": max,
+    "infinity": float("inf"),
+    "a masked array": np.ma.zeros(3),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_whatever_comes_back_is_a_verdict_or_a_sentence(what):
+    odd = ODD[what]
+    tried = [
+        ((lambda x: odd, relu_slope), "ReLU"),
+        ((relu, lambda dout, x: odd), "ReLU"),
+        ((affine, lambda dout, cache: odd), "Linear"),
+        ((lambda p, t: (mse(p, t), odd),), "MSELoss"),
+        ((lambda p, t: odd, lambda p, t: odd), "MSELoss"),
+    ]
+    for functions, like in tried:
+        try:
+            found = check(*functions, like=like, seed=1)
+        except LikeError:
+            continue
+        assert not found.ok
+        assert "Held" not in repr(found)
+        assert found._repr_html_()

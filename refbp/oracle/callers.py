@@ -163,9 +163,8 @@ class Local:
             found = inspect.signature(_walk(self.names[first], path)).parameters.values()
         except (TypeError, ValueError):
             return ()
-        kinds = {p: str(p.kind.name).lower() for p in found}
         return tuple(
-            Parameter(p.name, kinds[p], p.default is not p.empty, None if p.default is p.empty else p.default)
+            Parameter(p.name, str(p.kind.name).lower(), p.default is not p.empty, None if p.default is p.empty else p.default)
             for p in found
             if p.name != "self"
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refbp.oracle import layout
-from refbp.oracle.attempt import Problem, attempt
+from refbp.oracle.attempt import Problem, attempt, plain
 from refbp.oracle.callers import Caller
 from refbp.oracle.calls import called, lines, parsed
 from refbp.oracle.shrink import Example, judge, shrink
@@ -82,7 +82,9 @@ def _text(v: Any) -> str:
         return "{" + ", ".join(f"{k!r}: {_text(x)}" for k, x in v.items()) + "}"
     if v is None or isinstance(v, str | bool):
         return repr(v)
-    a = np.asarray(v)
+    a = plain(v)
+    if a is None:
+        return "something that is no array of numbers"
     if a.size > 4 * SHOWN:
         return f"an array of shape {a.shape}"
     return shown(a) if a.size else f"an empty array of shape {a.shape}"

@@ -20,20 +20,19 @@ from refbp.contract import Layer
 from refbp.errors import RefbpError
 from refbp.oracle import layout
 from refbp.oracle.arrangement import Arrangement, arrangements
-from refbp.oracle.attempt import Problem, Run, attempt, draw, plain, readable
+from refbp.oracle.attempt import Problem, attempt, draw, plain, readable
 from refbp.oracle.callers import Caller
 from refbp.oracle.calls import CallFailed, Scene
 from refbp.oracle.exercise import Exercise
 from refbp.oracle.likecases import Cases, resized, takeable
-from refbp.oracle.matching import Function, LikeError, Matched, Offer, matched, synonyms
-from refbp.oracle.matching import plain as lower
+from refbp.oracle.likegrads import Order, reference, shape_of
+from refbp.oracle.matching import Function, LikeError, Matched, Offer, matched
 from refbp.oracle.observation import differs
 from refbp.spec import Case, Spec
 
 FITTING = 4  # arrangements that are tried in full
 LOCAL = "it gives the local derivative, which the upstream gradient is multiplied with"
 SAME = 3
-PREFIXES = ("dl_d", "dld", "grad_", "d_", "g_", "d", "g")
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,8 @@ class _Planner:
         self.single = backward is None and "dout" in self.given.passed.values()  # one function for everything
         self.cases = self._cases()
         self.layer = self.cases.all[0].layer
+        problem = draw(self._probe(Arrangement(), [self.usual], ""), "std", 0, seed)
+        self.order = Order(forward, self.given, self.offer, model.loss, problem)
 
     def _cases(self) -> Cases:
         known = self.model.layer is not None
@@ -199,7 +200,11 @@ class _Planner:
         value, own, best = None, self._own(ways[0]), 0
         for way in ways:
             found = self._asked(self._found(way), "found")
-            if found is not None and best < (fit := _fit(found, self._own(way)[0])):
+            if (
+                found is not None
+                and not (isinstance(found, tuple | list) and not found)
+                and best < (fit := _fit(found, self._own(way)[0]))
+            ):
                 value, own, best = found, self._own(way), fit
             if best == SAME:
                 break
@@ -222,7 +227,7 @@ class _Planner:
     def _own(self, way: Arrangement) -> list[Any]:
         """The reference's outputs, as they are laid out."""
         problem = draw(self._probe(way, [self.usual], ""), "std", 0, self.seed)
-        run = _reference(problem)
+        run = reference(problem)
         own = dict(zip(run.output_names, run.own, strict=False))
         return [np.asarray(layout.there(way.outputs.get(n, readable(n)), own, problem.names)) for n in own]
 
@@ -298,15 +303,15 @@ class _Planner:
         if isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[1], dict):
             keys = {f"d{k}" if not str(k).startswith(("d", "g")) else str(k): k for k in value[1]}
             held = self.results[1]
-            grads = self._assigned(arrays, [str(k) for k in value[1]], list(value[1].values()), list(keys))
+            grads = self.order.in_dict(self.forward, arrays, [str(k) for k in value[1]], value[1], list(keys))
             line += "".join(f"\n{n} = {held}[{k!r}]" for n, k in keys.items() if n in grads)
             return self._made(self.forward.name, way, line, "", arrays, grads, way.words, **parts)
         items = list(value[self.outs :]) if isinstance(value, tuple | list) else [None] * len(names)
         called = [s if s and s == n else "" for s, n in itertools.zip_longest(said[self.outs :], names, fillvalue="")][
             : len(names)
         ]
-        wanted = self._differentiable(arrays)
-        grads = self._assigned(arrays, called, items, list(names))
+        wanted = self.order.differentiable(arrays)
+        grads = self.order.assigned(arrays, called, items, list(names))
         free = {n: n if n in called else _unused([f"d{w}"], {*arrays, *names, "dout"})[0] for n, w in grads.items()}
         shown = [free.get(n, "_") for n in names]
         line = f"{', '.join([*self.results[: self.outs], *shown])} = {self._call(self.forward, self.given.passed, way)}"
@@ -350,14 +355,16 @@ class _Planner:
         probe = dataclasses.replace(probe, backward=f"found = {call}", arrays=arrays, upstream={"dout": self.results[0]})
         value = self._asked(probe, "found")
         names = function.returned
+        if isinstance(value, tuple | list) and not value:
+            value = None
         if isinstance(value, dict):
             keys = [str(k) for k in value]
             targets = _unused([k if k.isidentifier() else "" for k in keys], {*arrays, *self.results, "dout"})
-            grads = self._assigned(arrays, keys, list(value.values()), targets)
+            grads = self.order.in_dict(function, arrays, keys, value, targets)
             lines = "\n".join(f"{t} = grads_[{k!r}]" for t, k in zip(targets, keys, strict=True) if t in grads)
             return grads, f"grads_ = {call}\n{lines}"
         many = isinstance(value, tuple | list) or (value is None and names is not None and len(names) > 1)
-        wanted = self._differentiable(arrays)
+        wanted = self.order.differentiable(arrays)
         n = len(value) if isinstance(value, tuple | list) else len(names or ()) if many and names else 1
         if value is None and names is None:
             n, many = len(wanted), len(wanted) > 1
@@ -365,78 +372,11 @@ class _Planner:
         said = names if names and len(names) == n else ("",) * n
         used = {*arrays, *self.results, "dout", function.name}
         targets = _unused([s or f"d{w}" for s, w in itertools.zip_longest(said, wanted[:n], fillvalue="")][:n], used)
-        grads = self._assigned(arrays, said, items, targets)
+        grads = self.order.assigned(arrays, said, items, targets)
         shown = [t if t in grads else "_" for t in targets]
         if local:
             return grads, f"{shown[0]} = dout * {call}"
         return grads, f"{', '.join(shown)}{',' if many and n == 1 else ''} = {call}"
-
-    def _differentiable(self, arrays: Mapping[str, str]) -> list[str]:
-        """The arrays that have a gradient, in the order in which they are taken."""
-        problem = draw(self._probe(Arrangement(), [self.usual], ""), "std", 0, self.seed)
-        names = {p: n for p, n in self.given.arrays.items() if p in arrays}
-        run = _reference(problem)
-        right = {n for n, g in run.right([np.ones_like(y) for y in run.own]).items() if g is not None}
-        order = [p.name for p in self.forward.parameters if names.get(p.name) in right]
-        if self.model.loss:  # a target has a derivative too, which nobody is asked for
-            order.sort(key=lambda p: list(self.layer.inputs()).index(names[p]) if names[p] in self.layer.inputs() else 99)
-        return order
-
-    def _assigned(
-        self, arrays: Mapping[str, str], said: Sequence[str], items: Sequence[Any], targets: Sequence[str]
-    ) -> dict[str, str]:
-        """Gradient to array: by the names that are returned, else in order, unless their shapes allow one other order only."""
-        wanted = self._differentiable(arrays)
-        named = [self._meant(s, wanted) for s in said]
-        told = [n for n in named if n]
-        if told and len(set(told)) == len(told) >= min(len(wanted), len(named)):
-            return {t: n for t, n in zip(targets, named, strict=True) if n}
-        n = len(targets)
-        if n == 1:
-            return {targets[0]: wanted[0]}
-        if n < len(wanted) or n > len(wanted):
-            wanted = self._chosen(wanted, items, n, arrays)
-        order = self._by_shape(wanted, items, arrays)
-        return dict(zip(targets, order, strict=False))
-
-    def _shape(self, name: str, arrays: Mapping[str, str]) -> tuple[int, ...]:
-        problem = draw(self._probe(Arrangement(), [self.usual], ""), "std", 0, self.seed)
-        return np.shape(layout.there(arrays[name], problem.arrays, problem.names))
-
-    def _chosen(self, wanted: list[str], items: Sequence[Any], n: int, arrays: Mapping[str, str]) -> list[str]:
-        """Fewer gradients than arrays: those whose shapes are met in order; a loss is asked for its first only."""
-        if self.model.loss or n > len(wanted):
-            return wanted[:n]
-        ways = [w for w in itertools.combinations(wanted, n) if self._match(w, items, arrays)]
-        if len(ways) == 1:
-            return list(ways[0])
-        shown = ", ".join(f"d{w}" for w in wanted)
-        raise LikeError(
-            f"backward returns {n} gradient{'s' * (n > 1)} where {len(wanted)} are wanted, and it is not clear which:"
-            f" return {shown}, in this order or under these names."
-        )
-
-    def _match(self, names: Sequence[str], items: Sequence[Any], arrays: Mapping[str, str]) -> bool:
-        return all(_shape(i) == self._shape(w, arrays) for w, i in zip(names, items, strict=False))
-
-    def _by_shape(self, wanted: list[str], items: Sequence[Any], arrays: Mapping[str, str]) -> list[str]:
-        if len(wanted) > 5 or any(i is None for i in items) or self._match(wanted, items, arrays):
-            return wanted
-        ways = [list(w) for w in itertools.permutations(wanted) if self._match(w, items, arrays)]
-        return ways[0] if len(ways) == 1 else wanted
-
-    def _meant(self, said: str, wanted: Sequence[str]) -> str:
-        """The array whose gradient a name says it is: dx, dW, grad_bias, weight_grad, or the array's own name in a dict."""
-        name = lower(said).removesuffix("_grad").removesuffix(".grad")
-        forms = {name, *(name.removeprefix(p).lstrip("_") for p in PREFIXES if name.startswith(p) and len(name) > len(p))}
-        for w in wanted:
-            if lower(w) in forms:
-                return w
-        for w in wanted:
-            reference = self.given.arrays[w]
-            if forms & set(synonyms(reference, reference == self.offer.inputs[0])) - {"d", "g"}:
-                return w
-        return ""
 
 
 def _unused(names: Sequence[str], used: set[str], outputs: Sequence[str] = ("out",)) -> tuple[str, ...]:
@@ -451,12 +391,6 @@ def _unused(names: Sequence[str], used: set[str], outputs: Sequence[str] = ("out
     return tuple(found)
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of what came back; None where it is no array of numbers."""
-    a = plain(value)
-    return None if a is None else a.shape
-
-
 def _fit(found: Any, expected: Any) -> int:
     """How well what came back, or the first of it, is an output: SAME, of its shape, or there."""
     first = plain(found[0] if isinstance(found, tuple | list) and found else found)
@@ -467,20 +401,13 @@ def _fit(found: Any, expected: Any) -> int:
 
 def _alike(value: Any, expected: Any) -> bool:
     """Whether what came back has the shape of an output, but for axes of one."""
-    shape = _shape(value)
+    shape = shape_of(value)
     return shape is not None and [n for n in shape if n > 1] == [n for n in expected.shape if n > 1]
-
-
-def _reference(problem: Problem) -> Run:
-    """The reference's own pass, with all of it kept where it draws at random."""
-    if getattr(problem.layer, "noisy", False) and len(problem.inputs) < len(problem.layer.inputs()):
-        problem = dataclasses.replace(problem, layer=dataclasses.replace(problem.layer, training=False))  # type: ignore[type-var]
-    return Run(problem, Scene(None, {}))  # type: ignore[arg-type]
 
 
 def _upstream(problem: Problem, exercise: Exercise) -> Any:
     """An upstream gradient of the right shape in the course's layout."""
-    run = _reference(problem)
+    run = reference(problem)
     given = {**dict(zip(run.output_names, map(np.ones_like, run.own), strict=False))}
     name = next(iter(exercise.outputs.values()), run.output_names[0])
     return layout.there(name, given, problem.names)
