@@ -90,7 +90,7 @@ def _span(source: str, function: str) -> tuple[int, int]:
 
 def names(path: Path, source: str | None = None) -> dict[str, Any]:
     """What a file defines; it may import what lies beside it."""
-    space: dict[str, Any] = {"__name__": path.stem}
+    space: dict[str, Any] = {"__name__": __name__}  # of a module that is there: dataclasses look theirs up
     before = set(sys.modules)
     sys.path.insert(0, str(path.parent))
     try:

@@ -22,9 +22,14 @@ FIRST = [
         "slope = self.y.copy()\n        slope[range(n), self.t] -= 1",
         r"N times",
     ),
-    Wrong("SoftmaxWithLoss.backward", "slope[range(n), self.t] -= 1 / n", "slope[range(n), self.t] -= 1", r"where N > 1"),
-    Wrong("BatchNormalization.backward", "n * dout - self.dbeta - self.xn * self.dgamma", "n * dout - self.dbeta"),
-    Wrong("BatchNormalization.backward", "n * dout - self.dbeta - self.xn * self.dgamma", "n * dout"),
+    Wrong("SoftmaxWithLoss.backward", "slope[range(n), self.t] -= 1 / n", "slope[range(n), self.t] -= 1", r"one-hot row is N times"),
+    Wrong(
+        "BatchNormalization.backward",
+        "n * dout - self.dbeta - self.xn * self.dgamma",
+        "n * dout - self.dbeta",
+        r"x̂ · mean.* is missing",
+    ),
+    Wrong("BatchNormalization.backward", "n * dout - self.dbeta - self.xn * self.dgamma", "n * dout", r"mean.* missing"),
     Wrong("BatchNormalization.backward", "self.gamma / (n * self.std)", "1 / (n * self.std)", r"γ"),
     Wrong(
         "BatchNormalization.backward",

@@ -31,10 +31,20 @@ def _mistakes(e: Evidence) -> Claims:
     for mistake in mistakes(e.answered[0]):
         held: dict[int, Any] = {}
         for name in e.numeric:
-            if fit := e.fit(name, _guess(mistake, name, held), 0.98):
+            if fit := e.fit(name, _guess(mistake, name, held), 0.98 if _spares_what_is_right(mistake, e) else 0.93):
                 yield name, "mistake", "{is} what you get when " + mistake.words, fit
         if e.late:
             return
+
+
+def _spares_what_is_right(mistake: Mistake, e: Evidence) -> bool:
+    """Whether a mistake leaves alone the gradients that are right: another one may explain the wrong ones as well, and do."""
+    o = e.answered[0]
+    try:
+        changed = mistake.gradients(o)
+    except Exception:  # then it does not fit either
+        return False
+    return all(same(g, o.expected[n]) for n, g in changed.items() if n in o.got and n not in o.wrong and n in o.expected)
 
 
 def _guess(mistake: Mistake, name: str, held: dict[int, Any]) -> Guess:
@@ -64,8 +74,10 @@ def _terms(e: Evidence, name: str) -> Claims:
         solution = _factors(got, parts)
         if solution is None:
             return
+        if not solution:
+            continue  # terms that are alike here: it can only be checked
         solved.append((o, solution))
-    if not solved:
+    if not solved or any(f.keys() != solved[0][1].keys() for _, f in solved):  # cases of different formulas
         return
     said_of: dict[str, list[str]] = {}
     factors: dict[str, Any] = {}
@@ -94,17 +106,19 @@ def _terms(e: Evidence, name: str) -> Claims:
 
 
 def _factors(got: Array, parts: Any) -> dict[str, float] | None:
-    """The factor of each term, where the terms are independent and together give what was got."""
+    """The factor of each term, where together they give what was got; none where they depend on each other."""
     arrays = [np.broadcast_to(t, got.shape) for t in parts.values() if np.size(t) in (1, got.size)]
     if len(arrays) < len(parts) or got.dtype.kind not in "fiu" or not np.isfinite(got).all():
         return None
     matrix = np.stack([a.ravel() for a in arrays], 1).astype(float)
     norms = np.linalg.norm(matrix, axis=0)
-    if len(matrix) <= len(arrays) or not norms.all() or not np.isfinite(matrix).all():
+    if not np.isfinite(matrix).all():
         return None
+    if len(matrix) <= len(arrays) or not norms.all():
+        return {}
     solution, _, rank, singular = np.linalg.lstsq(matrix / norms, got.ravel().astype(float), rcond=None)
     if rank < len(arrays) or singular[-1] < 1e-6 * singular[0]:
-        return None
+        return {}
     solution = solution / norms
     if not same(got, (matrix @ solution).reshape(got.shape), max(tolerance(got), 1e-8)):
         return None

@@ -76,7 +76,9 @@ def _all_mutants(e: Evidence, seen: Callable[[Any], Any]) -> Iterator[Any]:
 
 
 def _matches(e: Evidence) -> Iterator[Finding]:
-    found = sorted(_all_mutants(e, lambda _: _explained(e)), key=lambda m: -len(m[1]))
+    already = set(_explained(e))  # by the layer as it is: the right numbers, in its own layout instead of the course's
+    told = ((m, [n for n in names if n not in already]) for m, names in _all_mutants(e, lambda _: _explained(e)))
+    found = sorted((t for t in told if t[1]), key=lambda m: -len(m[1]))
     if not found:
         return
     most = len(found[0][1])

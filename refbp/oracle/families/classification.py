@@ -24,7 +24,8 @@ def _rows(o: Observation) -> Terms:
     target = np.asarray(o.inputs[1])
     if target.dtype.kind == "f" and o.x.ndim == 2 and layer.weight is None and not getattr(layer, "label_smoothing", 0):
         each = np.broadcast_to(_share(o, len(target)), target.shape[:1])[:, None]
-        return {"input": {"softmax(x)": each * softmax(o.x, 1) * target.sum(1, keepdims=True), "the target": -each * target}}
+        name = "the target's one-hot row" if np.isin(target, (0, 1)).all() else "the target"
+        return {"input": {"softmax(x)": each * softmax(o.x, 1) * target.sum(1, keepdims=True), name: -each * target}}
     plain = target.dtype.kind in "iu" and o.x.ndim > 1 and layer.weight is None and not getattr(layer, "label_smoothing", 0)
     if not plain or (target == layer.ignore_index).any() or (target < 0).any():
         return {}

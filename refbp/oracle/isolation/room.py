@@ -29,6 +29,10 @@ ONE_FILE = 4 << 20  # bytes: what is larger is a data set, and not copied
 ALL_FILES = 32 << 20
 MANY = 2_000  # files that are copied
 VERY_MANY = 50_000  # files and folders that are looked at
+CONTRACT = (
+    *("__init__.py", "contract.py", "errors.py", "arguments.py", "shapes.py", "numerics.py", "draws.py", "spec.py"),
+    *("hookspecs.py", "layers/__init__.py", "layers/_elementwise.py", "losses/__init__.py", "losses/_loss.py"),
+)
 SKIPPED = {"__pycache__", "node_modules", "venv", "site-packages"}
 
 
@@ -51,7 +55,8 @@ def furnish(submission: Path, root: Path | None, extra_modules: Sequence[str]) -
     """A room with a copy of ``submission`` and, if given, of the Python files and small data files of ``root`` around it."""
     submission = submission.absolute()
     _readable(submission)
-    packages = packages_of(("numpy", *extra_modules))
+    ours = [m for m in extra_modules if m == "refbp"]
+    packages = packages_of(("numpy", *(m for m in extra_modules if m != "refbp"), *(["pluggy"] if ours else [])))
     base = Path(tempfile.mkdtemp(prefix="refbp-"))
     try:
         for folder in ("inside/_inside/__pycache__", "site", "submission", "empty"):
@@ -71,13 +76,15 @@ def furnish(submission: Path, root: Path | None, extra_modules: Sequence[str]) -
             _copy(root, base / "submission" / root.name)
             target = str(Path(root.name) / relative)
             (base / "submission" / target).write_bytes(submission.read_bytes())
-            folders = (root.name, *relative.parts[:-1])
+            around = (root.name, *relative.parts[:-1])
             top = _package_top(root, relative)
-            parts = folders[top:]
+            parts = around[top:]
             whole = all(p.isidentifier() for p in parts) and parts[0] not in sys.stdlib_module_names | {"numpy"}
             module = _name(relative.stem, parts if whole else ())
-            above = [str(Path(*folders[:top]))] if top else []
+            above = [str(Path(*around[:top]))] if top else []
             path = (*above, ".", root.name, *([str(Path(target).parent)] if len(relative.parts) > 1 else []))
+        if ours:
+            _contract(base / "submission" / "refbp")
         for folder, folders, files in os.walk(base):
             for name in folders:
                 os.chmod(os.path.join(folder, name), 0o755)
@@ -101,6 +108,15 @@ def _inside() -> dict[str, bytes]:
             files[source.name] = source.read_bytes()
             files[f"__pycache__/{compiled}"] = Path(target).read_bytes()
     return files
+
+
+def _contract(folder: Path) -> None:
+    """What a layer of refbp's kind is written with, and none of its layers: those are the answers."""
+    home = Path(__file__).parents[2]
+    for name in CONTRACT:
+        if not (folder / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((home / name).read_bytes())
 
 
 def _package_top(root: Path, relative: Path) -> int:
