@@ -10,34 +10,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from coursework import AFFINE, COURSE, DATA, RIGHT
 
-from refbp.draws import exactly, normal
-from refbp.layers.activation import ReLU
-from refbp.layers.linear import Linear
-from refbp.oracle import audit
-from refbp.oracle.exercise import Course, Exercise
-from refbp.spec import Case
+from refbp.oracle import audit, suite
 
-DATA = Path(__file__).with_name("data") / "coursework"
 README = (Path(__file__).parents[1] / "README.md").read_text()
-AFFINE = Exercise(
-    "affine_backward",
-    forward="out, cache = affine_forward(x, w, b)",
-    backward="dx, dw, db = affine_backward(dout, cache)",
-    arrays={"x": "x", "w": "weight.T", "b": "bias"},
-    outputs={"out": "y"},
-    tiers={"std": [Case(Linear(3, 5), normal(7, 3), id="seven")], "degenerate": [Case(Linear(2, 3), normal(1, 2), id="one")]},
-)
-RELU = Exercise(
-    "relu_backward",
-    forward="out, cache = relu_forward(x)",
-    backward="dx = relu_backward(dout, cache)",
-    arrays={"x": "x"},
-    outputs={"out": "y"},
-    tiers={"std": [Case(ReLU(), normal(5, 4), id="matrix")], "kink": [Case(ReLU(), exactly([[0.0, 1.0]]), id="zero")]},
-)
-COURSE = Course("cs231n", "a small one", [AFFINE, RELU])
-RIGHT = (DATA / "ada.py").read_text()
 UNITTEST = "python -m unittest {tests}"
 
 
@@ -91,7 +68,7 @@ def audited(tmp_path_factory):
     """The course's tests, which have one configuration, on all mutants of a right affine layer."""
     folder = tmp_path_factory.mktemp("audit")
     solution = DATA / "ada.py"
-    made = audit.bench(DATA / "course_tests.py", solution, folder, at="layers.py", command=UNITTEST)
+    made = suite.bench(DATA / "course_tests.py", solution, folder, at="layers.py", command=UNITTEST)
     asked = audit.plan(COURSE, [AFFINE], solution, made, 5, None)
     told = []
     return asked, audit.audit(asked, 2, told.append), told
@@ -101,7 +78,7 @@ def test_a_test_of_one_configuration_accepts_a_mean_for_a_sum_which_the_check_ca
     _, fates, _ = audited
     [mean] = [f for f in fates if f.mutant.after == "dout.mean(axis=0)"]
     assert (mean.fate, mean.verdict, mean.mutant.function) == (audit.ACCEPTED, "wrong", "affine_backward")
-    assert mean.where == "in 1 of 2 cases, as std: seven on 7×3"
+    assert mean.where == "in 2 of 3 cases, as std: seven on 7×3"
     ignored = [f for f in fates if f.mutant.kind == "upstream"]
     assert len(ignored) == 3
     assert {f.fate for f in ignored} == {audit.ACCEPTED}  # the upstream gradient of these tests is ones
@@ -162,7 +139,7 @@ def test_what_the_readme_shows_is_what_the_command_prints(command, tmp_path):
 def _bench(folder, tests, command="python {tests}"):
     (folder / "course").mkdir()
     (folder / "course" / "run.py").write_text(tests)
-    return audit.Bench(folder / "course", Path("layers.py"), Path("run.py"), command)
+    return suite.Bench(folder / "course", Path("layers.py"), Path("run.py"), command)
 
 
 def test_a_run_that_does_not_end_is_stopped_with_all_that_it_started(tmp_path):
@@ -211,17 +188,17 @@ def test_a_folder_too_large_to_be_copied_is_left_and_tests_and_solution_lie_side
     (tmp_path / "tests" / "test_a.py").write_text("")
     (tmp_path / "layers.py").write_text("")
     (tmp_path / "picture.png").write_bytes(bytes(100))
-    whole = audit.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "1")
+    whole = suite.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "1")
     assert (whole.tests, whole.solution) == (Path("tests"), Path("layers.py"))
     assert (whole.root / "picture.png").exists()
-    monkeypatch.setattr(audit, "LARGE", 50)
-    beside = audit.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "2", at="cs231n/layers.py")
+    monkeypatch.setattr(suite, "LARGE", 50)
+    beside = suite.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "2", at="cs231n/layers.py")
     assert (beside.tests, beside.solution) == (Path("tests"), Path("cs231n/layers.py"))
     assert sorted(p.name for p in beside.root.iterdir()) == ["cs231n", "tests"]
-    with pytest.raises(audit.AuditError, match="give a smaller folder as --root"):
-        audit.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "3", root=tmp_path)
-    with pytest.raises(audit.AuditError, match=r"--at \.\./x\.py leads out of the copied folder"):
-        audit.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "4", at="../x.py")
+    with pytest.raises(suite.AuditError, match="give a smaller folder as --root"):
+        suite.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "3", root=tmp_path)
+    with pytest.raises(suite.AuditError, match=r"--at \.\./x\.py leads out of the copied folder"):
+        suite.bench(tmp_path / "tests", tmp_path / "layers.py", tmp_path / "4", at="../x.py")
 
 
 # Wrong use

@@ -53,7 +53,7 @@ def audit_command(
     Exit code: 0, or 1 below --fail-under; 2 where the solution is not right, or the tests do not accept it.
     """
     from refbp.errors import did_you_mean, listed
-    from refbp.oracle import audit
+    from refbp.oracle import audit, suite
     from refbp.oracle.submission import UnreadableError
 
     courses = load(plugins_dirs).courses
@@ -68,7 +68,7 @@ def audit_command(
     exercises = course.select(list(names))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="refbp-audit-")))
-        made = audit.bench(tests, solution, folder, root, at, line or audit.PYTEST)
+        made = suite.bench(tests, solution, folder, root, at, line or suite.PYTEST)
         asked = audit.plan(course, exercises, solution, made, secrets.randbits(32) if seed is None else seed, seconds)
         total = len(asked.mutants())
         if json_file != "-":
