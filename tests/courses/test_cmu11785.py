@@ -60,7 +60,7 @@ HW1 = [
     Wrong("Dropout.backward", "self.mask * delta / (1 - self.p)", "delta / (1 - self.p)", "mask keep is missing"),
     Wrong("Dropout.backward", "self.mask * delta / (1 - self.p)", "self.mask * delta / self.p", r"\(1 − p\)/p times"),
     Wrong("MLP4.backward", "for layer in reversed(self.layers)", "for layer in self.layers", "error is raised", "raises"),
-    Wrong("MLP1.backward", "self.layers[2].backward(dLdZ1)", "self.layers[2].backward(dLdA2)"),
+    Wrong("MLP1.backward", "self.layers[2].backward(dLdZ1)", "self.layers[2].backward(dLdA2)", "slope f′.x. is missing.*ReLU 2"),
     Wrong("SGD.step", "self.mu * self.v_W[i] + layer", "self.mu * self.v_W[i] + (1 - self.mu) * layer"),
 ]
 OLD = [

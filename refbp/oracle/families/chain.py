@@ -67,7 +67,10 @@ def _is(layer: Any, name: str) -> bool:
 def _chain(o: Observation) -> Chain | None:
     """The chain of a case: a Sequential, or one that is the ``body`` of a layer whose ``head`` is its loss."""
     if "_chain" not in o.__dict__:
-        o.__dict__["_chain"] = _made(o)
+        try:
+            o.__dict__["_chain"] = _made(o)
+        except Exception:  # a layer that is itself what is wrong may do anything: then nothing is told of its links
+            o.__dict__["_chain"] = None
     found: Chain | None = o.__dict__["_chain"]
     return found
 
@@ -116,13 +119,20 @@ def mistakes(o: Observation, own: Own, terms: Callable[[Observation], Terms]) ->
     if chain is None:
         return
     for label, places in _sets(chain.links, "Elementwise"):
-        first = chain.links[places[0]]
-        for k, m in enumerate(own(first.seen(np.asarray(first.step.outputs)))):
-            yield _mistake(f"{m.words}, in {label}", partial(Chain.back, changes=dict.fromkeys(places, _slip(k, own))))
+        for k, words in enumerate(_words(chain.links[places[0]], own)):
+            yield _mistake(f"{words}, in {label}", partial(Chain.back, changes=dict.fromkeys(places, _slip(k, own))))
     for label, places in _sets(chain.links, "Linear"):
         yield from _between(chain, label, places)
     if chain.head is not None:
         yield from _at_the_end(chain.head, terms)
+
+
+def _words(link: Link, own: Own) -> list[str]:
+    """What may go wrong in one link."""
+    try:
+        return [m.words for m in own(link.seen(np.asarray(link.step.outputs)))]
+    except Exception:  # as above
+        return []
 
 
 def _slip(k: int, own: Own) -> Change:
@@ -156,7 +166,7 @@ def _between(chain: Chain, label: str, places: list[int]) -> Iterator[Mistake]:
         arrived: dict[int, Array] = {}
 
         def kept(link: Link, dy: Array) -> Mapping[str, Any]:
-            arrived[link.place + 1] = dy
+            arrived[link.place] = dy
             return {}
 
         def sent(link: Link, dy: Array) -> Mapping[str, Any]:
