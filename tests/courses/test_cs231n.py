@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from courses._course import caught, checked, course, found, told, words
+from courses._course import caught, checked, course, edited, found, told, words
 from courses.cs231n.wrong import WRONG
 
 from refbp import optim
@@ -57,6 +57,19 @@ def test_nine_of_ten_mistakes_are_explained(mistakes):
 
 def test_mistakes_are_made_in_every_file_of_the_course():
     assert set(Counter(w.file for w in WRONG)) == set(FILES) - {"layer_utils.py"}
+
+
+def test_a_mistake_is_told_with_the_smallest_input_that_shows_it(tmp_path):
+    wrong = next(w for w in WRONG if w.exercise == "affine_backward")
+    path = tmp_path / "layers.py"
+    path.write_text(edited((RIGHT / wrong.file).read_text(), wrong))
+    row = checked("cs231n", path, [wrong.exercise], explain=True, seconds=10.0).rows[-1]
+    assert told(row, wrong)
+    assert row.line > 0
+    given, seen = row.example
+    assert "dout = " in given
+    assert "expected" in seen
+    assert "from layers import affine_backward, affine_forward" in row.script
 
 
 # Conventions that a submission decides

@@ -130,6 +130,20 @@ CONV_RELU_POOL = Exercise(
     outputs={"out": "y"},
     tiers={"std": [Case(Sequential(Conv2d(3, 2, 3, padding=1), ReLU(), MaxPool2d(2)), normal(2, 3, 4, 6), id="pad 1")]},
 )
+CONV_BN_RELU = Exercise(
+    "conv_bn_relu_backward",
+    forward="conv_param = {'stride': stride, 'pad': padding}\n"
+    "bn_param = {'mode': 'train', 'eps': 0.01}\n"
+    "out, cache = conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param)",
+    backward="dx, dw, _, dgamma, dbeta = conv_bn_relu_backward(dout, cache)",  # db is a rounding error: the mean takes b away
+    arrays={**_WEIGHTS, "gamma": "_1_weight", "beta": "_1_bias"},
+    outputs={"out": "y"},
+    tiers={
+        "std": [
+            Case(Sequential(Conv2d(3, 2, 3, padding=1), CourseBatchNorm2d(2, eps=0.01), ReLU()), normal(2, 3, 4, 5), id="pad 1")
+        ]
+    },
+)
 EXERCISES = [
     CONVOLUTION,
     MAX_POOL,
@@ -139,4 +153,5 @@ EXERCISES = [
     GROUPNORM_BY_CHANNEL,
     CONV_RELU,
     CONV_RELU_POOL,
+    CONV_BN_RELU,
 ]

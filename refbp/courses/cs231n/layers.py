@@ -225,6 +225,15 @@ AFFINE_RELU = Exercise(
     outputs={"out": "y"},
     tiers={"std": [Case(Sequential(Linear(6, 5), ReLU()), normal(7, 6), id="seven rows")]},
 )
+_NORMED = {"w": "_0_weight.T", "b": "_0_bias", "gamma": "_1_weight", "beta": "_1_bias"}
+AFFINE_BN_RELU = Exercise(
+    "affine_bn_relu_backward",
+    forward="bn_param = {'mode': 'train', 'eps': 0.01}\nout, cache = affine_bn_relu_forward(x, w, b, gamma, beta, bn_param)",
+    backward="dx, dw, _, dgamma, dbeta = affine_bn_relu_backward(dout, cache)",  # db is a rounding error: the mean takes b away
+    arrays={"x": "x", **_NORMED},
+    outputs={"out": "y"},
+    tiers={"std": [Case(Sequential(Linear(6, 5), CourseBatchNorm1d(5, eps=0.01), ReLU()), normal(7, 6), id="seven rows")]},
+)
 EXERCISES = [
     AFFINE,
     RELU,
@@ -237,4 +246,5 @@ EXERCISES = [
     KEEPS,
     DROPS,
     AFFINE_RELU,
+    AFFINE_BN_RELU,
 ]

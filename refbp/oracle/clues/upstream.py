@@ -56,7 +56,7 @@ def _in_part(e: Evidence, name: str) -> Claims:
     first = e.where(name)[0]
     names = list(first.layer.outputs())
     for i in range(len(first.upstream)):
-        if len(first.upstream) > 1:
+        if sum(u is not None for u in first.upstream) > 1:  # without the only one there is nothing: zero says it better
             label = names[i] if i < len(names) else f"output {i}"
             if fit := e.fit(name, lambda o, i=i: o.right(_only(o, i, keep=False)).get(name), 0.96):  # type: ignore[misc]
                 yield name, "upstream", f"{{is}} what you get when the upstream gradient of {label} is ignored", fit

@@ -212,6 +212,7 @@ WRONG = [
         C,
         "svm_loss_naive",
         ("                dW[:, y[i]] -= X[i]\n", "", "target's share is missing"),
+        ("dW = dW / X.shape[0] + 2 * reg * W", "dW = 0 * dW", "dW is zero"),
         ("+ 2 * reg * W", "+ reg * W", "half of what its loss says"),
         ("+ 2 * reg * W", "", "regulariser is missing in the gradient"),
     ),
@@ -287,7 +288,7 @@ WRONG = [
         ("dc * prev_c", "dc * tc", "rows of gate f"),
         ("dg * (1 - g**2)", "dg * (1 - np.tanh(g) ** 2)", "tanh is applied twice at gate g"),
         ("do * o * (1 - o), dg * (1 - g**2)", "dg * (1 - g**2), do * o * (1 - o)", "gates g and o are swapped"),
-        ("dprev_c = dc * f", "dprev_c = dnext_c * f", "way of dh into dc is missing"),
+        ("dprev_c = dc * f", "dprev_c = dnext_c * f", "way of dh into dc is missing|upstream gradient of h_1 is ignored"),
     ),
     *_in(
         R,
