@@ -11,7 +11,10 @@ from command import refbp
 import refbp as package
 from refbp import registry
 from refbp.errors import ArgumentError, UnknownNameError
-from refbp.oracle.inhand import check
+from refbp.oracle.callers import Local, Outcome
+from refbp.oracle.inhand import _function, check, model
+from refbp.oracle.isolation import Parameter
+from refbp.oracle.like import plan
 from refbp.oracle.matching import LikeError, Offer
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -337,6 +340,44 @@ def test_the_readmes_example_says_what_the_readme_says(tmp_path):
         [line for line in text.rstrip().splitlines() if not line.startswith("isolated")] for text in (run.stdout, said)
     )
     assert shown[: len(wanted)] == wanted
+
+
+# What a submission says of itself is not believed ---------------------------------------------------------------------
+
+
+def test_a_forged_name_does_not_become_code_here(tmp_path):
+    forged = f"np.save({str(tmp_path / 'owned')!r}, np.zeros(1))"
+    with pytest.raises(LikeError, match="a parameter whose name is no name"):
+        _function(Forged({"forward": forged}), "forward", None)
+    for odd in ({f"dx = {forged}; d": 1}, {f"dx']; {forged}; ['": 1}, {"None": 1, "def": 2}, {True: 1}):
+        for functions in ((relu, lambda dout, x, o=odd: o), (lambda p, t, o=odd: (mse(p, t), o),)):
+            try:
+                found = check(*functions, like="MSELoss" if len(functions) == 1 else "ReLU", seed=1)
+            except LikeError:
+                continue
+            assert not found.ok
+    assert not list(tmp_path.iterdir())
+
+
+class Forged(Local):
+    """A caller that says of a function's parameters what a worker may say of them."""
+
+    def parameters(self, target):
+        return (Parameter(self.names[target], "positional_or_keyword"),)
+
+
+def test_a_forward_that_hangs_is_not_asked_in_every_arrangement():
+    class Hangs(Local):
+        asked = 0
+
+        def call(self, *args, **kwargs):
+            self.asked += 1
+            return Outcome("timeout", sentence="did not answer in time")
+
+    caller = Hangs({"affine": affine})
+    made = plan(model("Linear"), _function(caller, "affine", None), None, caller, 1)
+    assert len(made.exercises) == 1
+    assert caller.asked <= 3
 
 
 # Every layer ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import secrets
 import textwrap
 import time
@@ -113,7 +114,12 @@ def _is_back(name: str) -> bool:
 
 
 def _function(caller: Caller, name: str, names: tuple[str, ...] | None) -> Function:
-    return Function(name, caller.parameters(name), names)
+    """What is known of a function; a worker says what it likes of its parameters, and they become call notation here."""
+    parameters = caller.parameters(name)
+    for p in parameters:
+        if not p.name.isidentifier() or keyword.iskeyword(p.name):
+            raise LikeError(f"{name} has a parameter whose name is no name.")
+    return Function(name, parameters, names)
 
 
 def _checked(made: Plan, caller: Caller, worker: Worker | None, file: File | None, asked: Asked) -> list[Row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import itertools
+import keyword
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ from refbp.spec import Case, Spec
 FITTING = 4  # arrangements that are tried in full
 LOCAL = "it gives the local derivative, which the upstream gradient is multiplied with"
 SAME = 3
+STOPPING = {"timeout", "died", "memory", "too much output"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class _Planner:
         special = {"upstream": "dout"} if backward is None else {}
         self.given = matched(forward, self.offer, special=special)
         self.single = backward is None and "dout" in self.given.passed.values()  # one function for everything
+        self.stopped = False
         self.cases = self._cases()
         self.layer = self.cases.all[0].layer
         problem = draw(self._probe(Arrangement(), [self.usual], ""), "std", 0, seed)
@@ -191,7 +194,7 @@ class _Planner:
             if found.failed is None:
                 ran.append(way)
                 fits += [way] if found.forward_ok else []
-            elif found.failed.kind in {"timeout", "died", "memory"}:
+            elif found.failed.kind in STOPPING:
                 break
         return (fits or [w for w in ran if not w.changes][:2] or ways[:1])[:FITTING]
 
@@ -206,7 +209,7 @@ class _Planner:
                 and best < (fit := _fit(found, self._own(way)[0]))
             ):
                 value, own, best = found, self._own(way), fit
-            if best == SAME:
+            if best == SAME or self.stopped:  # what does not answer once is not asked in every arrangement
                 break
         names = self.forward.returned
         n = len(value) if isinstance(value, tuple | list) else 1 if value is not None else len(names or ("", ""))
@@ -248,7 +251,8 @@ class _Planner:
         try:
             scene.run(exercise.forward, {name})
             scene.run(exercise.backward, {name})
-        except CallFailed:
+        except CallFailed as failure:
+            self.stopped = failure.outcome.kind in STOPPING
             return None
         return scene.values.get(name)
 
@@ -301,9 +305,10 @@ class _Planner:
         arrays = self._arrays(way)
         value = self._asked(self._found(way), "found")
         if isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[1], dict):
-            keys = {f"d{k}" if not str(k).startswith(("d", "g")) else str(k): k for k in value[1]}
+            named = [k for k in value[1] if _usable(k)]
+            keys = {k if k.startswith(("d", "g")) else f"d{k}": k for k in named}
             held = self.results[1]
-            grads = self.order.in_dict(self.forward, arrays, [str(k) for k in value[1]], value[1], list(keys))
+            grads = self.order.in_dict(self.forward, arrays, named, {k: value[1][k] for k in named}, list(keys))
             line += "".join(f"\n{n} = {held}[{k!r}]" for n, k in keys.items() if n in grads)
             return self._made(self.forward.name, way, line, "", arrays, grads, way.words, **parts)
         items = list(value[self.outs :]) if isinstance(value, tuple | list) else [None] * len(names)
@@ -359,7 +364,7 @@ class _Planner:
             value = None
         if isinstance(value, dict):
             keys = [str(k) for k in value]
-            targets = _unused([k if k.isidentifier() else "" for k in keys], {*arrays, *self.results, "dout"})
+            targets = _unused([k if _usable(k) else "" for k in keys], {*arrays, *self.results, "dout"})
             grads = self.order.in_dict(function, arrays, keys, value, targets)
             lines = "\n".join(f"{t} = grads_[{k!r}]" for t, k in zip(targets, keys, strict=True) if t in grads)
             return grads, f"grads_ = {call}\n{lines}"
@@ -377,6 +382,11 @@ class _Planner:
         if local:
             return grads, f"{shown[0]} = dout * {call}"
         return grads, f"{', '.join(shown)}{',' if many and n == 1 else ''} = {call}"
+
+
+def _usable(name: Any) -> bool:
+    """Whether a key can stand in call notation: whatever a submission returns becomes no more than a name there."""
+    return isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _unused(names: Sequence[str], used: set[str], outputs: Sequence[str] = ("out",)) -> tuple[str, ...]:
