@@ -17,7 +17,7 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -62,16 +62,18 @@ class Plugin:
     origin: str
     entries: tuple[Entry, ...] = ()
     error: str | None = None
+    teaches: bool = False  # it has exercises, which are asked for when somebody checks a submission
 
     def provides(self) -> str:
         """What it provides, in a few words: the names while they are few, else how many."""
         if self.error is not None:
             return f"FAILED  {self.error}"
+        exercises = ["exercises"] * self.teaches
         if 0 < len(self.entries) <= 3:
-            return ", ".join(e.name for e in self.entries)
+            return ", ".join([*(e.name for e in self.entries), *exercises])
         kinds = [e.kind for e in self.entries]
         words = {"layer": ("layer", "layers"), "loss": ("loss", "losses")}
-        return ", ".join(f"{n} {words[k][n > 1]}" for k in words if (n := kinds.count(k)))
+        return ", ".join([*(f"{n} {words[k][n > 1]}" for k in words if (n := kinds.count(k))), *exercises])
 
 
 class Registry:
@@ -114,10 +116,28 @@ class Registry:
 
     @property
     def courses(self) -> dict[str, Course]:
-        """The courses by name, asked for on first use; a plugin whose exercises contradict themselves raises PluginError."""
+        """The courses by name, asked for on first use; a plugin whose exercises contradict themselves is one that failed."""
         if self._courses is None:
-            self._courses = _taught(self._teaching)
+            self._courses = found = {c.name: c for c in _built_in_courses()}
+            for name, module in self._teaching:
+                try:
+                    found |= _taught(module, found)
+                except Exception as error:
+                    origin = next(p.origin for p in self.plugins if p.name == name)
+                    failed = _sentence(error, origin)
+                    self.plugins = [dataclasses.replace(p, error=failed) if p.name == name else p for p in self.plugins]
         return self._courses
+
+    def course(self, name: str) -> Course:
+        """The course of that name, or in that .toml file; an UnknownNameError names the nearest one."""
+        if name.endswith(".toml"):
+            from refbp.oracle import toml_course
+
+            return toml_course.read(name)
+        if name not in self.courses:
+            hint = did_you_mean(name, list(self.courses)) or f"; known: {listed(sorted(self.courses))}"
+            raise UnknownNameError(f"no course is called {name!r}{hint}.")
+        return self.courses[name]
 
     def select(self, names: Iterable[str] = (), only_plugin: str | None = None) -> list[Entry]:
         """The entries of these names, or all of them; an unknown name or plugin is an error."""
@@ -141,7 +161,9 @@ class Registry:
                     taken = next(p for p in self.plugins if p.name == name)
                     raise PluginError(f"the plugin name {name} is taken by {taken.origin}: rename the file or entry point")
                 loaded = module()
-                plugin = dataclasses.replace(plugin, entries=self._accepted(plugin, self._asked(name, loaded), source=source))
+                given = self._asked(name, loaded)
+                entries = self._accepted(plugin, given, source=source)
+                plugin = dataclasses.replace(plugin, entries=entries, teaches=hasattr(loaded, EXERCISES))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit included: a plugin that exits must not take refbp with it
@@ -197,20 +219,24 @@ class Registry:
         return tuple(entries.values())
 
 
-def _taught(plugins: Iterable[tuple[str, ModuleType]]) -> dict[str, Course]:
+def _built_in_courses() -> Iterator[Course]:
     from refbp import courses
+
+    for info in pkgutil.iter_modules(courses.__path__):
+        if not info.name.startswith("_"):
+            yield from getattr(importlib.import_module(f"refbp.courses.{info.name}"), EXERCISES)()
+
+
+def _taught(module: ModuleType, known: Mapping[str, Course]) -> dict[str, Course]:
     from refbp.oracle.exercise import Course
 
     found: dict[str, Course] = {}
-    built_in = [(f"refbp.courses.{m.name}", None) for m in pkgutil.iter_modules(courses.__path__) if not m.name.startswith("_")]
-    for name, given in [*built_in, *plugins]:
-        module = importlib.import_module(name) if given is None else given
-        for course in getattr(module, EXERCISES)():
-            if not isinstance(course, Course):
-                raise PluginError(f"plugin {name}: {EXERCISES} yields {course!r:.60}; wanted a Course")
-            if course.name in found:
-                raise PluginError(f"plugin {name}: there is a course called {course.name} already: give it another name")
-            found[course.name] = course
+    for course in getattr(module, EXERCISES)():
+        if not isinstance(course, Course):
+            raise PluginError(f"{EXERCISES} yields {course!r:.60}; wanted a Course")
+        if course.name in known or course.name in found:
+            raise PluginError(f"there is a course called {course.name} already: give it another name")
+        found[course.name] = course
     return found
 
 

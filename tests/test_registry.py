@@ -193,3 +193,31 @@ def test_every_registered_class_can_be_got_by_name():
     for name, entry in registry.current().entries.items():
         assert issubclass(registry.get(name), Layer)
         assert registry.get(name) is entry.spec.layer
+
+
+EXERCISES = """
+from refbp import Case, Linear, hookimpl, normal
+from refbp.oracle.exercise import Course, Exercise
+
+@hookimpl
+def refbp_exercises():
+    forward, backward = "y = dense(x, w)", "dx, dw = dense_back(dy, x, w)"
+    yield Course("{name}", "a course of one exercise", [Exercise(
+        "dense_back", forward, backward, arrays={{"x": "x", "w": "weight.T"}}, outputs={{"y": "y"}},
+        tiers={{"{tier}": [Case(Linear(3, 5, bias=False), normal(7, 3))]}},
+    )])
+"""
+
+
+def test_a_file_may_bring_exercises_and_one_that_contradicts_itself_is_a_plugin_that_failed(tmp_path):
+    (tmp_path / "good.py").write_text(EXERCISES.format(name="mine", tier="std"))
+    (tmp_path / "second.py").write_text(EXERCISES.format(name="mine", tier="std"))
+    (tmp_path / "third.py").write_text(EXERCISES.format(name="other", tier="standard"))
+    found = registry.discover([tmp_path])
+    assert "mine" in found.courses
+    assert "cs231n" in found.courses
+    assert "other" not in found.courses
+    errors = {p.name: p.error for p in found.failures}
+    assert errors["second"] == "there is a course called mine already: give it another name"
+    assert "no tier is called 'standard'" in errors["third"]
+    assert next(p for p in found.plugins if p.name == "good").provides() == "exercises"

@@ -31,6 +31,13 @@ def load(plugins_dirs: tuple[str, ...]) -> registry.Registry:
     return registry.use(registry.discover(plugins_dirs))
 
 
+def note_failures(found: registry.Registry) -> None:
+    """A broken plugin beside what was asked for is said, and does not count."""
+    if found.failures:
+        failed = ", ".join(p.name for p in found.failures)
+        click.echo(f"refbp: note: could not load {failed} (refbp plugins says why).", err=True)
+
+
 def print_json(data: Any) -> None:
     """Print data as JSON, readable and stable."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))

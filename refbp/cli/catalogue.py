@@ -47,7 +47,10 @@ def list_command(plugins_dirs: tuple[str, ...], as_json: bool) -> None:
 @json_flag
 def plugins_command(plugins_dirs: tuple[str, ...], as_json: bool) -> None:
     """Show every plugin with its version and origin, and what it provides or why it failed. Always exits with 0."""
-    plugins = load(plugins_dirs).plugins
+    registry = load(plugins_dirs)
+    if any(p.teaches for p in registry.plugins):
+        _ = registry.courses  # asked for, so that exercises that contradict themselves are known to
+    plugins = registry.plugins
     if as_json:
         print_json([_plugin(p) for p in plugins])
         return
@@ -58,7 +61,8 @@ def plugins_command(plugins_dirs: tuple[str, ...], as_json: bool) -> None:
 
 def _plugin(p: Plugin) -> dict[str, Any]:
     provides = [e.name for e in p.entries]
-    return {"name": p.name, "version": p.version, "origin": p.origin, "provides": provides, "error": p.error}
+    found = {"name": p.name, "version": p.version, "origin": p.origin, "provides": provides, "error": p.error}
+    return found | ({"exercises": True} if p.teaches else {})
 
 
 @click.command("show", short_help="Show one layer: formula, derivation, fields, shapes, state, twin, source.")

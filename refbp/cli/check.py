@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from refbp.cli._common import columns, load, plugins_option, print_json, progress_bar, write_file
+from refbp.cli._common import columns, load, note_failures, plugins_option, print_json, progress_bar, write_file
 
 
 @click.command("check", short_help="Check somebody's backprop, and say what is wrong with it.")
@@ -88,7 +88,9 @@ def _course(found: Any, registry: Any, name: str | None, names: tuple[str, ...],
     from refbp.oracle import submission
     from refbp.oracle.checking import Asked, check, grouped
 
-    course = submission.recognised(found, list(registry.courses.values()), name)
+    courses = list(registry.courses.values())
+    note_failures(registry)
+    course = submission.recognised(found, courses, name)
     exercises = course.select([*names, *found.wanted])
     with ExitStack() as stack:
         advance = progress_bar(stack, len(list(grouped(exercises))))

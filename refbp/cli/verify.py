@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from refbp.cli._common import columns, load, plugins_option, progress_bar, write_file
+from refbp.cli._common import columns, load, note_failures, plugins_option, progress_bar, write_file
 from refbp.errors import UnknownNameError
-from refbp.registry import Registry
 
 
 @click.command("verify", short_help="Prove the registered layers and losses against torch.")
@@ -91,7 +90,8 @@ def verify_command(
         write_file(junit_file, report.junit(summaries, [(p.name, p.error or "") for p in failures]))
     if script_file:
         _write_script(script_file, summaries)
-    _note_failures(registry, names)
+    if names:
+        note_failures(registry)
     return 1 if failures or any(s.wrong for s in summaries) or not any(s.checks for s in summaries) else 0
 
 
@@ -131,10 +131,3 @@ def _print(summaries: list[Any], failures: list[Any], seconds: float, not_tested
 def _coloured(verdict: str) -> str:
     word = verdict.split(" ", maxsplit=1)[0]
     return click.style(word, fg={"agree": "green", "WRONG": "red"}.get(word, "yellow")) + verdict[len(word) :]
-
-
-def _note_failures(registry: Registry, names: tuple[str, ...]) -> None:
-    """A broken plugin beside what was asked for is said, and does not count."""
-    if names and registry.failures:
-        failed = ", ".join(p.name for p in registry.failures)
-        click.echo(f"refbp: note: could not load {failed} (refbp plugins says why).", err=True)
