@@ -5,13 +5,13 @@ import json
 import os
 import re
 import time
-import types
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from coursework import AFFINE, COURSE, DATA, RIGHT
 
+from refbp import registry
 from refbp.oracle import audit, suite
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -22,7 +22,9 @@ UNITTEST = "python -m unittest {tests}"
 def command(tmp_path, monkeypatch):
     """The command, in a folder of its own, on the small course."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("refbp.cli.audit.load", lambda _: types.SimpleNamespace(courses={"cs231n": COURSE}))
+    found = registry.Registry()
+    found._courses = {"cs231n": COURSE}
+    monkeypatch.setattr("refbp.cli.audit.load", lambda _: found)
     (tmp_path / "layers.py").write_text(RIGHT)
     (tmp_path / "course_tests.py").write_text((DATA / "course_tests.py").read_text())
     from refbp.cli import cli

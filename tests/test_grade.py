@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import ClassVar
@@ -20,6 +19,7 @@ import schemas
 from click.testing import CliRunner
 from coursework import COURSE, DATA, RIGHT, WRONG, a_function, a_rubric, a_zip
 
+from refbp import registry
 from refbp.oracle import checking, submission
 from refbp.oracle.grading import grade as grading
 from refbp.oracle.grading import intake, journal, many, marks, rubric, writers
@@ -90,7 +90,9 @@ def test_a_tier_that_was_not_tried_because_an_earlier_case_never_ended_has_no_po
 def command(tmp_path, monkeypatch):
     """The command, in a folder of its own, on the small course."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("refbp.cli.grade.load", lambda _: types.SimpleNamespace(courses={"cs231n": COURSE}))
+    found = registry.Registry()
+    found._courses = {"cs231n": COURSE}
+    monkeypatch.setattr("refbp.cli.grade.load", lambda _: found)
     from refbp.cli import cli
 
     def run(*args):

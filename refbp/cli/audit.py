@@ -17,7 +17,7 @@ from refbp.cli._common import columns, load, plugins_option, print_json, progres
 @click.command("audit", short_help="Find the wrong solutions that a course's own tests accept.")
 @click.argument("tests", metavar="TESTS", type=click.Path(exists=True, path_type=Path))
 @plugins_option
-@click.option("--course", "course_name", required=True, metavar="NAME", help="The course whose exercises are solved.")
+@click.option("--course", "course_name", required=True, metavar="NAME", help="The course of these exercises, or its .toml file.")
 @click.option("--solution", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A right solution, one file.")
 @click.option("--at", metavar="PATH", help="Where the tests find the solution, below --root, if not where it lies.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="The folder that the tests need.")
@@ -52,15 +52,9 @@ def audit_command(
 
     Exit code: 0, or 1 below --fail-under; 2 where the solution is not right, or the tests do not accept it.
     """
-    from refbp.errors import did_you_mean, listed
     from refbp.oracle import audit, suite
-    from refbp.oracle.submission import UnreadableError
 
-    courses = load(plugins_dirs).courses
-    if course_name not in courses:
-        hint = did_you_mean(course_name, list(courses)) or f"; known: {listed(sorted(courses))}"
-        raise UnreadableError(f"no course is called {course_name!r}{hint}.")
-    course = courses[course_name]
+    course = load(plugins_dirs).course(course_name)
     if solution is None:
         raise click.UsageError(f"{course.name} comes without a solution: give a right one, one Python file, with --solution.")
     if line is not None and "{tests}" not in line:

@@ -22,7 +22,7 @@ FOLDER = "grades"
 @click.command("grade", short_help="Grade many submissions of a course, side by side.")
 @click.argument("targets", nargs=-1, required=True, metavar="SUBMISSION...")
 @plugins_option
-@click.option("--course", "course_name", required=True, metavar="NAME", help="The course whose exercises these are.")
+@click.option("--course", "course_name", required=True, metavar="NAME", help="The course of these exercises, or its .toml file.")
 @click.option("--rubric", "rubric_file", metavar="FILE", help="Points, hidden tiers, hints and limits, as TOML.")
 @click.option("--as", "names", multiple=True, metavar="EXERCISE", help="Only this exercise counts; may be given again.")
 @click.option("--seed", type=click.IntRange(0), help="The seed, the same for all.  [default: fresh, or the unfinished run's]")
@@ -62,17 +62,11 @@ def grade_command(
         formats, outputs = (*formats, "json"), (*outputs, json_file)
     if outputs.count("-") > 1:
         raise click.UsageError("only one --output can be '-'.")
-    from refbp.errors import did_you_mean, listed
     from refbp.oracle.grading import intake, many, writers
     from refbp.oracle.grading import rubric as rubrics
     from refbp.oracle.grading.journal import Journal, JournalError
-    from refbp.oracle.submission import UnreadableError
 
-    courses = load(plugins_dirs).courses
-    if course_name not in courses:
-        hint = did_you_mean(course_name, list(courses)) or f"; known: {listed(sorted(courses))}"
-        raise UnreadableError(f"no course is called {course_name!r}{hint}.")
-    course = courses[course_name]
+    course = load(plugins_dirs).course(course_name)
     rubric = rubrics.read(rubric_file, course, names) if rubric_file else rubrics.plain(course, names)
     sources = intake.sources(targets)
     _check_outputs(formats, outputs, len(sources))

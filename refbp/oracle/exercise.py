@@ -186,8 +186,9 @@ class Course:
     """The exercises of a course, what it assumes, and the names by which it is recognised.
 
     ``modules`` are importable by a submission besides NumPy; ``imports`` are packages of which every submission of the course
-    imports one, where its class names alone do not tell it from others. ``about`` is a sentence on where the course is from,
-    ``conventions`` are sentences: where its 1/N sits, which way round a weight lies.
+    imports one, where its class names alone do not tell it from others; ``file`` is where the course was read from.
+    ``about`` is a sentence on where it is from, ``conventions`` are sentences: where its 1/N sits, which way round a weight
+    lies.
     """
 
     name: str
@@ -196,6 +197,7 @@ class Course:
     conventions: Sequence[str] = ()
     modules: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
+    file: str = ""
     solution: str = ""
     url: str = ""
 

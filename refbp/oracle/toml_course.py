@@ -124,6 +124,7 @@ def read(path: str | Path) -> Course:
         exercises,
         tuple(course.get("conventions", ())),
         tuple(course.get("modules", ())),
+        file=str(path.absolute()),
         url=course.get("url", ""),
     )
 

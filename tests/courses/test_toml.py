@@ -246,3 +246,26 @@ def dropout(x, p):
 def dropout_backward(dout, mask):
     return dout * mask
 """
+
+
+def test_the_registry_finds_a_course_by_name_or_by_file():
+    from refbp import registry
+    from refbp.errors import UnknownNameError
+
+    found = registry.Registry()
+    assert found.course(str(FILES / "uva.toml")).file.endswith("uva.toml")
+    assert found.course("dlfs").name == "dlfs"
+    with pytest.raises(UnknownNameError, match="did you mean needle"):
+        found.course("nedle")
+
+
+def test_refbp_grade_takes_a_course_file(tmp_path):
+    from refbp.cli import cli
+
+    right = HERE / "toml" / "right" / "mit6036.py"
+    (tmp_path / "ada.py").write_text(right.read_text())
+    (tmp_path / "bob.py").write_text(right.read_text().replace("self.A @ dLdZ.T", "dLdZ @ self.A.T"))
+    command = ["grade", str(tmp_path / "ada.py"), str(tmp_path / "bob.py"), "--course", str(FILES / "mit6036.toml")]
+    done = CliRunner().invoke(cli, [*command, "--out", str(tmp_path / "journal")])
+    assert "2 graded" in done.output, done.output
+    assert re.search(r"bob +5 +6", done.output), done.output

@@ -196,7 +196,7 @@ class _Pool:
 
         # Spawned, not forked: the progress bar is a thread of this process, and a forked lock may be held for ever.
         context = multiprocessing.get_context("spawn")
-        asked = (setting.course.name, setting.rubric, setting.seed, setting.plugins_dirs, str(folder))
+        asked = (setting.course.file or setting.course.name, setting.rubric, setting.seed, setting.plugins_dirs, str(folder))
         self._pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=asked)
 
     def submit(self, staged: Path) -> Future[Any]:
@@ -232,7 +232,7 @@ def _start(course: str, rubric: Rubric, seed: int, plugins_dirs: tuple[str, ...]
     from refbp import registry
 
     found = registry.use(registry.discover(plugins_dirs, strict=False))
-    _setting = Setting(found.courses[course], rubric, seed, plugins_dirs)
+    _setting = Setting(found.course(course), rubric, seed, plugins_dirs)
 
 
 def _end_with_parent(folder: str) -> None:
