@@ -14,8 +14,11 @@ class TooLong(BaseException):
 
 
 @contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise TooLong in this thread after so many seconds, where the system has such a clock; limits may be nested."""
+def limited(seconds: float, processor: bool = False) -> Iterator[None]:
+    """Raise TooLong in this thread after so many seconds, where the system has such a clock; limits may be nested.
+
+    ``processor`` counts the seconds that this process computes: what is decided must not depend on who else does.
+    """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -23,12 +26,14 @@ def limited(seconds: float) -> Iterator[None]:
     def ring(*_: Any) -> None:
         raise TooLong
 
-    before = signal.signal(signal.SIGALRM, ring)
-    left, _ = signal.getitimer(signal.ITIMER_REAL)
-    signal.setitimer(signal.ITIMER_REAL, min(seconds, left) if left else seconds)
+    clock, number = (signal.ITIMER_PROF, signal.SIGPROF) if processor else (signal.ITIMER_REAL, signal.SIGALRM)
+    before = signal.signal(number, ring)
+    left, _ = signal.getitimer(clock)
+    signal.setitimer(clock, min(seconds, left) if left else seconds)
     try:
         yield
     finally:
-        used = seconds - signal.getitimer(signal.ITIMER_REAL)[0]
-        signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, max(left - used, 1e-3) if left else 0)
+        used = seconds - signal.getitimer(clock)[0]
+        signal.setitimer(clock, 0)
+        signal.signal(number, before)
+        signal.setitimer(clock, max(left - used, 1e-3) if left else 0)

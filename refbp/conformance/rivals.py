@@ -227,7 +227,7 @@ def _timed(objects: Objects, trials: Sequence[Trial]) -> tuple[bool, float]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            with limited(SECONDS * max(len(trials), 1)):
+            with limited(SECONDS * max(len(trials), 1), processor=True):
                 objected = objects(trials)
         except (Exception, TooLong):
             objected = True
@@ -254,7 +254,7 @@ def _is_wrong(mutant: Mutant, varied: Sequence[tuple[Trial, Any]], right: Sequen
     """Whether a mutant is a wrong gradient proper: the same outputs and updates everywhere, no error, another gradient."""
     off = False
     try:
-        with limited(SECONDS), mutant.place(), warnings.catch_warnings():
+        with limited(SECONDS, processor=True), mutant.place(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for (trial, v), answer in zip(varied, right, strict=True):
                 got = _answer(trial, v)
