@@ -146,7 +146,7 @@ WRONG = [
         "dropout_backward",
         "< p) / p",
         "< 1 - p) / p",
-        "31% of the elements are kept",
+        "of the elements are kept, where the parameter says 70%",
         function="dropout_forward",
         row="dropout_forward",
         file=L,
