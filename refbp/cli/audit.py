@@ -17,7 +17,9 @@ from refbp.cli._common import columns, load, plugins_option, print_json, progres
 @click.command("audit", short_help="Find the wrong solutions that a course's own tests accept.")
 @click.argument("tests", metavar="TESTS", type=click.Path(exists=True, path_type=Path))
 @plugins_option
-@click.option("--course", "course_name", required=True, metavar="NAME", help="The course of these exercises, or its .toml file.")
+@click.option(
+    "--course", "course_name", required=True, metavar="NAME", help="The course of these exercises, or its .toml file."
+)
 @click.option("--solution", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A right solution, one file.")
 @click.option("--at", metavar="PATH", help="Where the tests find the solution, below --root, if not where it lies.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="The folder that the tests need.")

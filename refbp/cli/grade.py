@@ -22,7 +22,9 @@ FOLDER = "grades"
 @click.command("grade", short_help="Grade many submissions of a course, side by side.")
 @click.argument("targets", nargs=-1, required=True, metavar="SUBMISSION...")
 @plugins_option
-@click.option("--course", "course_name", required=True, metavar="NAME", help="The course of these exercises, or its .toml file.")
+@click.option(
+    "--course", "course_name", required=True, metavar="NAME", help="The course of these exercises, or its .toml file."
+)
 @click.option("--rubric", "rubric_file", metavar="FILE", help="Points, hidden tiers, hints and limits, as TOML.")
 @click.option("--as", "names", multiple=True, metavar="EXERCISE", help="Only this exercise counts; may be given again.")
 @click.option("--seed", type=click.IntRange(0), help="The seed, the same for all.  [default: fresh, or the unfinished run's]")

@@ -467,6 +467,27 @@ ATTENTION_WEIGHT = Exercise(
         "degenerate": [Case(Graph("s = hs @ h; a = Softmax(1)(s)"), normal(2, 1, 3), normal(2, 3, 1), id="one step")],
     },
 )
+
+
+def dot(words: int, size: int) -> Graph:
+    """The inner product of each row of h with a row that is looked up."""
+    return Graph(f"w = Embedding({words}, {size})(idx); u = Unflatten(1, ({size}, 1))(w); out = h @ u")
+
+
+EMBEDDING_DOT = Exercise(
+    "EmbeddingDot.backward",
+    "layer = EmbeddingDot(W)\nout = layer.forward(h, idx)",
+    "dh = layer.backward(dout)\ndW = layer.grads[0]",
+    arrays={"h": "h[:, 0]", "idx": "idx", "W": "w_weight"},
+    outputs={"out": "out[:, 0, 0]"},
+    tiers={
+        "std": [
+            Case(dot(7, 3), exactly([4, 2, 0, 6]), normal(4, 1, 3), id="rows once"),
+            Case(dot(5, 2), exactly([1, 4, 1, 1, 2]), normal(5, 1, 2), id="a row three times"),
+        ],
+        "degenerate": [Case(dot(3, 2), exactly([1]), normal(1, 1, 2), id="one row")],
+    },
+)
 SOFTMAX = Exercise(
     "Softmax.backward",
     "layer = Softmax()\nout = layer.forward(x)",
@@ -486,7 +507,7 @@ def refbp_exercises() -> Iterator[Course]:
     """Both volumes."""
     first = [*AFFINE, RELU, SIGMOID, SOFTMAX_LOSS, *BATCHNORM, BATCHNORM_TEST, *DROPOUT, *DROPOUT_TEST, CONVOLUTION]
     second = [MATMUL, EMBEDDING, SIGMOID_LOSS, RNN_CELL, LSTM_CELL, TIME_RNN, TIME_RNN_STATEFUL, TIME_LSTM, TIME_AFFINE]
-    last = [TIME_EMBEDDING, TIME_LOSS, WEIGHT_SUM, ATTENTION_WEIGHT, SOFTMAX]
+    last = [EMBEDDING_DOT, TIME_EMBEDDING, TIME_LOSS, WEIGHT_SUM, ATTENTION_WEIGHT, SOFTMAX]
     yield Course(
         "dlfs",
         "Deep Learning from Scratch 1 and 2",

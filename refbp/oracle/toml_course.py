@@ -177,6 +177,8 @@ def _exercise(given: Mapping[str, Any], index: int, driver: str, mistakes: _Mist
     for key in ("name", "forward", "arrays", "outputs"):
         if key not in given:
             mistakes.add(f"an exercise needs {key}.", "", index)
+        elif key in TEXTS and not str(given[key]).strip():
+            mistakes.add(f"an exercise needs {key}, and this one is empty.", key, index)
     if "tensors" in given and not isinstance(given["tensors"], bool):
         mistakes.add(f"{given['tensors']!r:.50} is neither true nor false.", "tensors", index)
     tiers = _tiers(given, index, mistakes)

@@ -22,7 +22,12 @@ FIRST = [
         "slope = self.y.copy()\n        slope[range(n), self.t] -= 1",
         r"N times",
     ),
-    Wrong("SoftmaxWithLoss.backward", "slope[range(n), self.t] -= 1 / n", "slope[range(n), self.t] -= 1", r"one-hot row is N times"),
+    Wrong(
+        "SoftmaxWithLoss.backward",
+        "slope[range(n), self.t] -= 1 / n",
+        "slope[range(n), self.t] -= 1",
+        r"one-hot row is N times",
+    ),
     Wrong(
         "BatchNormalization.backward",
         "n * dout - self.dbeta - self.xn * self.dgamma",
@@ -54,6 +59,7 @@ FIRST = [
 SECOND = [
     Wrong("MatMul.backward", "dout.dot(W.T)", "dout.dot(W.T) / len(dout)", r"1/N"),
     Wrong("Embedding.backward", "dW[i] += row", "dW[i] = row", r"more than once|repeated|twice|several"),
+    Wrong("EmbeddingDot.backward", "return dout[:, None] * rows", "return dout[:, None] * h", "swapped|h|w"),
     Wrong(
         "Softmax.backward",
         "return weighted - self.out * weighted.sum(axis=1, keepdims=True)",

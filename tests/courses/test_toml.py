@@ -107,6 +107,7 @@ cases = ["Linear(3, 5, bias=False): normal(7, 3)"]
 """
 MISTAKES = [
     ('about = "Mine"', 'abuot = "Mine"', r"c\.toml:2: abuot: there is no such key; did you mean about\?"),
+    ('name = "Dense.backward"', 'name = " "', r"c\.toml:5: exercise 1, name: an exercise needs name, and this one is empty"),
     ('about = "Mine"', "about = 3", r"c\.toml:2: about: 3 is no text"),
     ('about = "Mine"', 'conventions = "rows"', r"conventions: 'rows' is no list of texts"),
     ("outputs = {", "ouputs = {", r"c\.toml:16: exercise 1, ouputs: there is no such key; did you mean outputs\?"),

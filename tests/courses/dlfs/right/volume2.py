@@ -112,6 +112,23 @@ class Embedding:
             dW[i] += row
 
 
+class EmbeddingDot:
+    def __init__(self, W):
+        self.embed = Embedding(W)
+        self.params, self.grads = self.embed.params, self.embed.grads
+        self.cache = None
+
+    def forward(self, h, idx):
+        rows = self.embed.forward(idx)
+        self.cache = h, rows
+        return np.einsum("nd,nd->n", h, rows)
+
+    def backward(self, dout):
+        h, rows = self.cache
+        self.embed.backward(dout[:, None] * h)
+        return dout[:, None] * rows
+
+
 class RNN:
     def __init__(self, Wx, Wh, b):
         self.params = [Wx, Wh, b]
