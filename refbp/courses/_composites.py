@@ -11,6 +11,7 @@ import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer, State, Step
 from refbp.layers._pooling import taps
+from refbp.layers.linear import Linear
 from refbp.layers.pooling import MaxPool2d
 
 Shape = tuple[int, ...]
@@ -67,6 +68,16 @@ class Scored(Layer[_Scored]):
         body, head, decay = saved
         grads = body.backward(np.add(np.asarray(head.backward(dloss).inputs[0]), dy))
         return Grads(grads.inputs[0], None, **{n: g + dloss * decay[n] if n in decay else g for n, g in grads.params.items()})
+
+
+class RowLinear(Linear):
+    r"""Linear, of a batch of rows and of nothing else: x (N, in_features), y (N, out_features)."""
+
+    def inputs(self) -> dict[str, str]:
+        return {"x": "(N, in_features)"}
+
+    def outputs(self) -> dict[str, str]:
+        return {"y": "(N, out_features)"}
 
 
 class SharedMaxPool2d(MaxPool2d):

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from refbp.contract import Array, Layer
-from refbp.courses._composites import Scored, SharedMaxPool2d
+from refbp.courses._composites import RowLinear, Scored, SharedMaxPool2d
 from refbp.draws import Draw, exactly, normal, probabilities, special
 from refbp.hookspecs import hookimpl
 from refbp.layers.activation import ReLU, Sigmoid, Tanh
 from refbp.layers.container import Sequential
 from refbp.layers.convolution import Conv2d
-from refbp.layers.linear import Linear
 from refbp.layers.pooling import AvgPool2d, MaxPool2d
 from refbp.layers.recurrent import LSTM, RNN
 from refbp.layers.recurrent_cells import LSTMCell, RNNCell
@@ -45,7 +44,7 @@ def network(widths: Sequence[int], *hidden: Layer[Any], lambd: float = 0.0) -> S
     """Linear layers with these activations between them and a sigmoid at the end, scored by the mean cross-entropy."""
     parts: list[Layer[Any]] = []
     for a, b, f in zip(widths[:-1], widths[1:], [*hidden, Sigmoid()], strict=True):
-        parts += [Linear(a, b), f]
+        parts += [RowLinear(a, b), f]
     return Scored(Sequential(*parts), BCELoss(), lambd)
 
 
@@ -129,9 +128,15 @@ LINEAR = Exercise(
     arrays={"A_prev": "x.T", "W": "weight", "b": "bias[:, None]"},
     outputs={"Z": "y.T"},
     tiers={
-        "std": [Case(Linear(5, 3), normal(7, 5), id="seven samples"), Case(Linear(2, 11), normal(3, 2), id="three samples")],
-        "degenerate": [Case(Linear(4, 1), normal(1, 4), id="one sample"), Case(Linear(3, 3), normal(3, 3), id="sizes alike")],
-        "dtype": [Case(Linear(5, 3), normal(7, 5), id="float32")],
+        "std": [
+            Case(RowLinear(5, 3), normal(7, 5), id="seven samples"),
+            Case(RowLinear(2, 11), normal(3, 2), id="three samples"),
+        ],
+        "degenerate": [
+            Case(RowLinear(4, 1), normal(1, 4), id="one sample"),
+            Case(RowLinear(3, 3), normal(3, 3), id="sizes alike"),
+        ],
+        "dtype": [Case(RowLinear(5, 3), normal(7, 5), id="float32")],
     },
 )
 
@@ -155,7 +160,7 @@ def _activation(name: str, layer: Layer[Any]) -> Exercise:
 
 def _activated(name: str, f: Layer[Any]) -> Exercise:
     def layer(a: int, b: int) -> Sequential:
-        return Sequential(Linear(a, b), f)
+        return Sequential(RowLinear(a, b), f)
 
     return Exercise(
         f"linear_activation_backward ({name})",

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from refbp.contract import Array
-from refbp.courses._composites import Scored
+from refbp.courses._composites import RowLinear, Scored
 from refbp.draws import Draw, exactly, normal, probabilities, special
 from refbp.hookspecs import hookimpl
 from refbp.layers.activation import Sigmoid
 from refbp.layers.container import Sequential
-from refbp.layers.linear import Linear
 from refbp.losses.classification import BCELoss
 from refbp.losses.regression import MSELoss
 from refbp.oracle.exercise import Course, Exercise
@@ -40,7 +39,7 @@ def zeros_and_ones(n: int) -> Draw:
 
 
 def _regression(features: int) -> Scored:
-    return Scored(Sequential(Linear(features, 1), Sigmoid()), BCELoss(reduction="sum"))
+    return Scored(Sequential(RowLinear(features, 1), Sigmoid()), BCELoss(reduction="sum"))
 
 
 _GRADIENT: dict[str, Any] = {
@@ -105,7 +104,7 @@ REGRESSION = [
 
 
 def _network(widths: Sequence[int]) -> Scored:
-    parts = [part for a, b in itertools.pairwise(widths) for part in (Linear(a, b), Sigmoid())]
+    parts = [part for a, b in itertools.pairwise(widths) for part in (RowLinear(a, b), Sigmoid())]
     return Scored(Sequential(*parts), MSELoss(reduction="sum"))
 
 

@@ -220,7 +220,7 @@ def _without(caller: Caller) -> Any:
         """Nothing, where a function has no such parameter: a convention is not for those that have it."""
         if any(p.name == parameter for p in caller.parameters(target)):
             text = f"{target} has the parameter {parameter}, which this convention does not know"
-            raise CallFailed(Outcome("misfit", sentence=text), f"without({target!r}, {parameter!r})")
+            raise CallFailed(Outcome("refused", sentence=text), f"without({target!r}, {parameter!r})")
 
     return without
 

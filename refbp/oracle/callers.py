@@ -22,7 +22,8 @@ class Outcome:
     """How one call ended.
 
     ``kind`` is "ok", or how it failed: what :class:`~refbp.oracle.isolation.Result` knows, "environment" where the code is
-    only too old, "not implemented", "empty" where nothing but None came back, "misfit" where what came back cannot be used.
+    only too old, "not implemented", "empty" where nothing but None came back, "misfit" where what came back cannot be used,
+    "refused" where a convention is not for this submission.
     """
 
     kind: str

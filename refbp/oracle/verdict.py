@@ -280,6 +280,7 @@ def better(a: Sequence[Row], b: Sequence[Row]) -> bool:
         arrays += [False for r in rows for a in r.attempts if a.failed for _ in r.exercise.gradients]
         arrays += [False for r in rows for a in r.attempts if a.phase == "forward" for _ in r.exercise.outputs]
         shares = (sum(oks) / max(1, len(oks)) for oks in (forward, arrays))
-        return right, *shares, -max(order.index(r.verdict) for r in rows)
+        refused = any(a.failed is not None and a.failed.kind == "refused" for r in rows for a in r.attempts)
+        return not refused, right, *shares, -max(order.index(r.verdict) for r in rows)
 
     return fit(b) > fit(a)

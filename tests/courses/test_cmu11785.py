@@ -43,7 +43,7 @@ HW1 = [
     Wrong("MSELoss.backward", "2 * (self.A", "(self.A", "1/the number of elements times", function="MSELoss.backward"),
     Wrong("MSELoss.backward", "/ (self.N * self.C)", "/ self.N", "C times", function="MSELoss.backward"),
     Wrong("MSELoss.backward", "(self.A - self.Y)", "(self.Y - self.A)", "wrong sign", function="MSELoss.backward"),
-    Wrong("CrossEntropyLoss.backward", "(self.softmax - self.Y)", "self.softmax", "the target is missing"),
+    Wrong("CrossEntropyLoss.backward", "(self.softmax - self.Y)", "self.softmax", "the target.* is missing"),
     Wrong("CrossEntropyLoss.backward", "self.Y) / self.N", "self.Y) / self.C", "N/C times"),
     Wrong("BatchNorm1d.backward", "dLdBZ * self.NZ, axis=0", "dLdBZ * self.Z, axis=0", "x stands where x̂ is meant"),
     Wrong("BatchNorm1d.backward", " + dLdM / self.N", "", "mean.d.*missing"),
@@ -60,7 +60,9 @@ HW1 = [
     Wrong("Dropout.backward", "self.mask * delta / (1 - self.p)", "delta / (1 - self.p)", "mask keep is missing"),
     Wrong("Dropout.backward", "self.mask * delta / (1 - self.p)", "self.mask * delta / self.p", r"\(1 − p\)/p times"),
     Wrong("MLP4.backward", "for layer in reversed(self.layers)", "for layer in self.layers", "error is raised", "raises"),
-    Wrong("MLP1.backward", "self.layers[2].backward(dLdZ1)", "self.layers[2].backward(dLdA2)", "slope f′.x. is missing.*ReLU 2"),
+    Wrong(
+        "MLP1.backward", "self.layers[2].backward(dLdZ1)", "self.layers[2].backward(dLdA2)", "slope f′.x. is missing.*ReLU 2"
+    ),
     Wrong("SGD.step", "self.mu * self.v_W[i] + layer", "self.mu * self.v_W[i] + (1 - self.mu) * layer"),
 ]
 OLD = [
@@ -191,6 +193,25 @@ def test_nine_of_ten_are_explained(answers):
 def test_a_tie_that_goes_to_the_last_is_another_convention():
     wrong = Wrong("MaxPool2d.backward", "window.argmax(axis=2)", "K * K - 1 - window[:, :, ::-1].argmax(axis=2)")
     assert found("cmu11785", HERE / "hw2.py", wrong).verdict == "kink-only"
+
+
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        ("np.random.binomial(1, 1 - self.p, (1, x.shape[1])) + 0 * x", "dropped alike"),
+        ("np.random.binomial(1, 1 - self.p**4, x.shape)", "are kept, wanted about"),
+    ],
+)
+def test_a_dropout_that_draws_otherwise_is_wrong_though_its_gradient_fits(mask, says):
+    wrong = Wrong("Dropout.backward", "np.random.binomial(1, 1 - self.p, x.shape)", mask, row="Dropout.forward")
+    row = found("cmu11785", HERE / "hw1.py", wrong)
+    assert caught(row)
+    assert says in row.note
+
+
+def test_a_convention_without_a_parameter_is_not_for_those_who_have_it():
+    wrong = Wrong("Conv2d.backward", "self.conv2d_stride1", "self.inner", function="Conv2d")
+    assert "no attribute 'conv2d_stride1'" in found("cmu11785", HERE / "hw2.py", wrong).note
 
 
 def test_attention_on_tensors_is_given_tensors():

@@ -116,7 +116,12 @@ RECURRENT = [
     Wrong("lstm_cell_backward", "+ da_next * ot * (1 - np.tanh(c_next) ** 2)", "", "way of dh into dc is missing"),
     Wrong("lstm_cell_backward", "dc * c_prev * ft", "dc * c_next * ft", "memory after the step"),
     Wrong("lstm_cell_backward", "(1 - np.tanh(c_next) ** 2)", "(1 - c_next**2)", "1 − c′² in place of"),
-    Wrong("lstm_cell_backward", '["dc_prev"] = dc * ft', '["dc_prev"] = dc_next * ft', "dc_prev.*way of dh into dc"),
+    Wrong(
+        "lstm_cell_backward",
+        '["dc_prev"] = dc * ft',
+        '["dc_prev"] = dc_next * ft',
+        "dc_prev.*(way of dh into dc|upstream gradient of h_1 is ignored)",
+    ),
     Wrong("lstm_cell_backward", "np.tanh(c_next) * ot * (1 - ot)", "np.tanh(c_next)", "dWo"),
     Wrong("lstm_backward", "da[:, :, t] + da_prevt", "da[:, :, t]", "recurrence is missing", function="lstm_backward"),
     Wrong("lstm_backward", "da_prevt, dc_prevt = gradients", "da_prevt, _ = gradients", "upstream gradient of c′ is not added"),

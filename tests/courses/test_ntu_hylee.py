@@ -21,13 +21,22 @@ LOGISTIC = [
     Wrong("_cross_entropy_loss", " - np.dot((1", " + np.dot((1", "wrong sign"),
     Wrong("_cross_entropy_loss", "np.dot((1 - Y_label), np.log(1 - y_pred))", "0", "missing"),
     Wrong(
-        "_f on large inputs", "np.clip(1 / (1.0 + np.exp(-z)), 1e-8, 1 - (1e-8))", "np.exp(z) / (1 + np.exp(z))", "NaN or infin", "unstable"
+        "_f on large inputs",
+        "np.clip(1 / (1.0 + np.exp(-z)), 1e-8, 1 - (1e-8))",
+        "np.exp(z) / (1 + np.exp(z))",
+        "NaN or infin",
+        "unstable",
     ),
 ]
 LECTURE = [
     Wrong("backward_pass", "dLda * a * (1 - a)", "dLda * a", "f.x. stands where its slope.*every Sigmoid"),
     Wrong("backward_pass", "dLda * a * (1 - a)", "dLda", "slope f′.x. is missing.*every Sigmoid"),
-    Wrong("backward_pass", "dLda = Ws[layer].T @ delta", "dLda = Ws[layer].T @ dLda", "slope f′.x. is missing.*Sigmoid 2"),
+    Wrong(
+        "backward_pass",
+        "dLda = Ws[layer].T @ delta",
+        "dLda = Ws[layer].T @ dLda",
+        "every Linear sends back a gradient that has not been through the slope",
+    ),
     Wrong("backward_pass", "dWs[layer] += np.outer", "dWs[layer] = np.outer", "last sample's share"),
     Wrong("backward_pass", "delta.sum(axis=1, keepdims", "delta.mean(axis=1, keepdims", "db1 and db2 are 1/N times"),
     Wrong("backward_pass", "delta.sum(axis=1", "delta.sum(axis=0", "has the shape"),

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from refbp.contract import Layer
+from refbp.courses._composites import RowLinear
 from refbp.courses.cmu11785.references import BiasedBatchNorm1d, MomentumSteps, Swish, TableMSELoss
 from refbp.draws import Draw, constant, exactly, normal, special
 from refbp.layers.activation import GELU, ReLU, Sigmoid, Tanh
 from refbp.layers.container import Sequential
 from refbp.layers.dropout import Dropout
-from refbp.layers.linear import Identity, Linear
+from refbp.layers.linear import Identity
 from refbp.layers.softmax import Softmax
 from refbp.losses.classification import CrossEntropyLoss
 from refbp.oracle.exercise import Exercise
@@ -44,9 +45,12 @@ _LINEAR: dict[str, Any] = {
     "arrays": {"A": "x", "W": "weight", "b": "bias[:, None]"},
     "outputs": {"Z": "y"},
     "tiers": {
-        "std": [Case(Linear(5, 3), normal(7, 5), id="seven rows"), Case(Linear(2, 11), normal(3, 2), id="three rows")],
-        "degenerate": [Case(Linear(4, 1), normal(1, 4), id="one row"), Case(Linear(3, 3), normal(3, 3), id="all sizes alike")],
-        "dtype": [Case(Linear(5, 3), normal(7, 5), id="float32")],
+        "std": [Case(RowLinear(5, 3), normal(7, 5), id="seven rows"), Case(RowLinear(2, 11), normal(3, 2), id="three rows")],
+        "degenerate": [
+            Case(RowLinear(4, 1), normal(1, 4), id="one row"),
+            Case(RowLinear(3, 3), normal(3, 3), id="all sizes alike"),
+        ],
+        "dtype": [Case(RowLinear(5, 3), normal(7, 5), id="float32")],
     },
 }
 LINEAR = [
@@ -286,9 +290,16 @@ BATCHNORM = batchnorm(
 )
 
 
-def kept(layer: Any, inputs: tuple[Any, ...], outputs: dict[str, Any]) -> tuple[Any, ...]:  # noqa: ARG001  # as a hook
-    """What a dropout has kept, seen from its output."""
-    return (np.asarray(outputs["y"]) != 0,)
+def kept(layer: Any, inputs: tuple[Any, ...], outputs: dict[str, Any]) -> tuple[Any, ...]:
+    """What a dropout has kept, seen from its output; ValueError where it does not draw for every element, or too few."""
+    keep = np.asarray(outputs["y"]) != 0
+    share, wanted = float(keep.mean()), 1 - layer.p
+    if np.shape(keep) == np.shape(inputs[0]) and 0 < wanted < 1:
+        if (keep == keep[:1]).all() or (keep == keep[:, :1]).all():
+            raise ValueError("whole rows or columns are dropped alike; wanted a draw for every element")
+        if abs(share - wanted) > 5 * (wanted * layer.p / keep.size) ** 0.5:
+            raise ValueError(f"{share:.0%} of the elements are kept, wanted about {wanted:.0%}")
+    return (keep,)
 
 
 def _dropout(argument: str, factor: str, convention: str) -> Exercise:
@@ -375,36 +386,34 @@ def MLP4_of(*weights):
 """
 
 
-def _sgd(momentum: float) -> Case:
-    step = MomentumSteps(0.03, momentum)
-    return Case(step, normal(5, 4), normal(5, 4), normal(5, 4), id=f"momentum {momentum}")
-
-
-def _optimizer(momentum: float) -> Exercise:
-    return Exercise(
-        "SGD.step" if momentum else "SGD.step without momentum",
-        forward="gradients = [(dLdW_0, dLdb_0), (dLdW_1, dLdb_1)]\n"
-        "W_1, b_1, W_2, b_2 = step_twice(W, b, gradients, lr, momentum)",
-        driver=_DRIVEN,
-        also=("SGD", "SGD.step"),
-        arrays={
-            "W": "W[:, 1:]",
-            "b": "W[:, :1]",
-            "dLdW_0": "g_1[:, 1:]",
-            "dLdb_0": "g_1[:, :1]",
-            "dLdW_1": "g_2[:, 1:]",
-            "dLdb_1": "g_2[:, :1]",
-        },
-        outputs={"W_1": "W_1[:, 1:]", "b_1": "W_1[:, :1]", "W_2": "W_2[:, 1:]", "b_2": "W_2[:, :1]"},
-        tiers={"std": [_sgd(momentum)]},
-        convention="v = μ v + dL/dW, W = W − η v" if momentum else "W = W − η dL/dW",
-    )
+OPTIMIZER = Exercise(
+    "SGD.step",
+    forward="gradients = [(dLdW_0, dLdb_0), (dLdW_1, dLdb_1)]\nW_1, b_1, W_2, b_2 = step_twice(W, b, gradients, lr, momentum)",
+    driver=_DRIVEN,
+    also=("SGD", "SGD.step"),
+    arrays={
+        "W": "W[:, 1:]",
+        "b": "W[:, :1]",
+        "dLdW_0": "g_1[:, 1:]",
+        "dLdb_0": "g_1[:, :1]",
+        "dLdW_1": "g_2[:, 1:]",
+        "dLdb_1": "g_2[:, :1]",
+    },
+    outputs={"W_1": "W_1[:, 1:]", "b_1": "W_1[:, :1]", "W_2": "W_2[:, 1:]", "b_2": "W_2[:, :1]"},
+    tiers={
+        "std": [
+            Case(MomentumSteps(0.03, 0.7), normal(5, 4), normal(5, 4), normal(5, 4), id="momentum 0.7"),
+            Case(MomentumSteps(0.03), normal(3, 2), normal(3, 2), normal(3, 2), id="no momentum"),
+        ]
+    },
+    convention="v = μ v + dL/dW, W = W − η v",
+)
 
 
 def _network(name: str, widths: Sequence[int], batch: int) -> list[Exercise]:
     """A network of the hand-out, each of its linear layers followed by ReLU, the last one too."""
     pairs = list(itertools.pairwise(widths))
-    layer = Sequential(*(part for a, b in pairs for part in (Linear(a, b), ReLU())))
+    layer = Sequential(*(part for a, b in pairs for part in (RowLinear(a, b), ReLU())))
     weights = ", ".join(f"W{i}, b{i}" for i in range(len(pairs)))
     arrays = {"A": "x"}
     for i in range(len(pairs)):
@@ -428,8 +437,7 @@ def _network(name: str, widths: Sequence[int], batch: int) -> list[Exercise]:
 
 
 TRAINING = [
-    _optimizer(0.7),
-    _optimizer(0.0),
+    OPTIMIZER,
     *_network("MLP0", (2, 3), 5),
     *_network("MLP1", (2, 3, 2), 5),
     *_network("MLP4", (2, 4, 8, 8, 4, 2), 5),

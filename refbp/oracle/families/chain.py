@@ -150,11 +150,12 @@ def _sets(links: Sequence[Link], kind: str) -> Iterator[tuple[str, list[int]]]:
     classes = dict.fromkeys(type(link.layer).__name__ for link in links if _is(link.layer, kind))
     for name in classes:
         places = [link.place for link in links if type(link.layer).__name__ == name]
+        called = kind if kind == "Linear" else name
         if len(places) == 1:
-            yield f"the {name}", places
+            yield f"the {called}", places
             continue
-        yield f"every {name}", places
-        yield from ((f"{name} {i}", [place]) for i, place in enumerate(places, start=1))
+        yield f"every {called}", places
+        yield from ((f"{called} {i}", [place]) for i, place in enumerate(places, start=1))
 
 
 def _between(chain: Chain, label: str, places: list[int]) -> Iterator[Mistake]:
@@ -194,7 +195,9 @@ def _between(chain: Chain, label: str, places: list[int]) -> Iterator[Mistake]:
         only = f"only the {word} sample's share is left of the weight's gradient in {label}: = where += is meant"
         yield _mistake(only, partial(of_one, sample=sample))
     if any(p + 1 < len(links) and _is(links[p + 1].layer, "Elementwise") and p for p in places):
-        yield _mistake(f"what {label} sends back has not been through the slope of the activation behind it", unsloped)
+        yield _mistake(
+            f"{label} sends back a gradient that has not been through the slope of the activation behind it", unsloped
+        )
     if any(p and _is(links[p - 1].layer, "Elementwise") for p in places):
         yield _mistake(f"the input of {label} is taken before the activation, z where a is meant", before)
 
