@@ -182,6 +182,40 @@ def rnn_back(dh, cache):
     return dx, d, dWx, dWh, db
 
 
+def lstm_step(x, prev_h, prev_c, Wx, Wh, b):
+    i, f, g, o = np.split(x @ Wx + prev_h @ Wh + b, 4, axis=1)
+    i, f, g, o = (1 / (1 + np.exp(-i)), 1 / (1 + np.exp(-f)), np.tanh(g), 1 / (1 + np.exp(-o)))
+    c = f * prev_c + i * g
+    return o * np.tanh(c), c, (x, prev_h, prev_c, Wx, Wh, i, f, g, o, np.tanh(c))
+
+
+def lstm_step_back(dnext_h, dnext_c, cache):
+    x, h, c, Wx, Wh, i, f, g, o, t = cache
+    d = dnext_c + dnext_h * o * (1 - t * t)
+    da = np.hstack([d * g * i * (1 - i), d * c * f * (1 - f), d * i * (1 - g * g), dnext_h * t * o * (1 - o)])
+    return da @ Wx.T, da @ Wh.T, d * f, x.T @ da, h.T @ da, da.sum(0)
+
+
+def pool_param(x, pool_param):
+    return pool_last(x, pool_param["pool_height"], pool_param["stride"])
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def gelu_back(dout, x):
+    t = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2))
+
+
+def huber(pred, target, delta=1.0):
+    r = pred - target
+    near = np.abs(r) <= delta
+    loss = np.where(near, r * r / 2, delta * (np.abs(r) - delta / 2))
+    return loss.mean(), np.where(near, r, delta * np.sign(r)) / r.size
+
+
 STYLES = {
     "a weight (in, out)": ((affine, affine_back), "Linear", "dx, dW, db = affine_back(dout, cache)"),
     "a weight (out, in), a dict": ((other_way, other_way_back), "Linear", "a weight is (out, in)"),
@@ -200,6 +234,10 @@ STYLES = {
     "noise, keeping": ((dropout_keeping, dropout_back), "Dropout", "dropout_keeping(x, 1 - p)"),
     "a table": ((embed, embed_back), "Embedding", "out, cache = embed(idx, W); d = embed_back(dout, cache)"),
     "channels last": ((pool_last, pool_last_back), "AvgPool2d", "channels last"),
+    "one upstream gradient an output": ((lstm_step, lstm_step_back), "LSTMCell", "= lstm_step_back(dnext_h, dnext_c, cache)"),
+    "a dict of sizes": ((pool_param, pool_last_back), "AvgPool2d", "'pool_height': kernel_size"),
+    "an approximation": ((gelu, gelu_back), "GELU", "approximate='tanh'"),
+    "an option called like a gradient": ((huber,), "HuberLoss", "loss, dpred = huber(pred, target, delta)"),
     "a sequence": ((rnn, rnn_back), "RNN", "the batch is the first axis"),
     "the very layer": ((affine, affine_back), package.Linear(4, 7), "called as"),
     "a class": ((relu, lambda dout, x: dout * (x > 0)), package.ReLU, "backward(dout, x)"),

@@ -43,7 +43,7 @@ def arrangements(layer: Layer[Any], matched: Matched, axes: Mapping[str, int], p
     names = [n for n in matched.arrays.values() if n in axes]
     choices = [_matrices(layer, names, axes), _images(layer, names, axes), _sequences(layer, names, axes)]
     choices += [_targets(layer, axes), _probability(layer, matched), _reduction(layer, matched, pinned)]
-    choices.append(_epsilon(layer, matched, pinned))
+    choices += [_approximation(layer, matched, pinned), _epsilon(layer, matched, pinned)]
     made = (_combined(parts) for parts in itertools.product(*choices))
     return itertools.islice(made, MOST)
 
@@ -145,10 +145,19 @@ def _reduction(layer: Layer[Any], matched: Matched, pinned: bool) -> list[Arrang
     """A mean, or a sum."""
     if not hasattr(layer, "reduction") or "reduction" in matched.used or pinned:
         return [Arrangement()]
+    own = str(layer.reduction)
+    others = ["mean", "sum", *["batchmean"] * (type(layer).__name__ == "KLDivLoss")]
     return [
-        Arrangement((f"reduction={layer.reduction!r}",)),
-        *(Arrangement((f"reduction={r!r}",), changes={"reduction": r}) for r in ("mean", "sum") if r != layer.reduction),
+        Arrangement((f"reduction={own!r}",)),
+        *(Arrangement((f"reduction={r!r}",), changes={"reduction": r}) for r in others if r != own),
     ]
+
+
+def _approximation(layer: Layer[Any], matched: Matched, pinned: bool) -> list[Arrangement]:
+    """A formula, or what is close to it: two functions of one name."""
+    if not hasattr(layer, "approximate") or "approximate" in matched.used or pinned:
+        return [Arrangement()]
+    return [Arrangement((f"approximate={a!r}",), changes={"approximate": a}) for a in ("none", "tanh")]
 
 
 def _epsilon(layer: Layer[Any], matched: Matched, pinned: bool) -> list[Arrangement]:

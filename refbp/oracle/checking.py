@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from refbp.errors import RefbpError
 from refbp.oracle import isolation
 from refbp.oracle.attempt import Attempt, Problem, attempt, draw
 from refbp.oracle.callers import Caller, Isolated, Outcome
@@ -287,8 +288,11 @@ def _suspected(row: Row, exercise: Exercise, caller: Caller, asked: Asked) -> Ro
 def _scaled(problem: Problem, caller: Caller, scale: float) -> isolation.Attempt | None:
     """What comes back for a problem with its inputs multiplied."""
     inputs = tuple(a * scale if a is not None and a.dtype.kind == "f" else a for a in problem.inputs)
-    with np.errstate(all="ignore"):
-        found = attempt(dataclasses.replace(problem, inputs=inputs), caller, count=True)
+    try:
+        with np.errstate(all="ignore"):
+            found = attempt(dataclasses.replace(problem, inputs=inputs), caller, count=True)
+    except RefbpError:  # no longer inputs of the reference: a probability above one
+        return None
     if found.observation is None or found.failed is not None:
         return None
     names = [n for n in found.observation.expected if found.observation.got.get(n) is not None]

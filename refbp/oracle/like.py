@@ -28,6 +28,7 @@ from refbp.oracle.exercise import Exercise
 from refbp.oracle.likecases import Cases, resized, takeable
 from refbp.oracle.likegrads import Order, reference, shape_of
 from refbp.oracle.matching import Function, LikeError, Matched, Offer, matched
+from refbp.oracle.matching import plain as lower
 from refbp.oracle.observation import differs
 from refbp.spec import Case, Spec
 
@@ -212,7 +213,7 @@ class _Planner:
             if best == SAME or self.stopped:  # what does not answer once is not asked in every arrangement
                 break
         names = self.forward.returned
-        n = len(value) if isinstance(value, tuple | list) else 1 if value is not None else len(names or ("", ""))
+        n = len(value) if isinstance(value, tuple | list) else 1 if value is not None else max(len(names or ()), 2)
         self.tuple = isinstance(value, tuple | list) or (value is None and n > 1)
         if isinstance(value, dict):
             raise LikeError(f"{self.forward.name} returns a dict: return the output, and after it what backward needs.")
@@ -246,7 +247,7 @@ class _Planner:
         problem = draw(exercise, "std", 0, self.seed)
         values: dict[str, Any] = dict(problem.names)
         values |= {n: layout.there(e, problem.arrays, problem.names) for n, e in exercise.arrays.items()}
-        values["dout"] = np.asarray(_upstream(problem, exercise))
+        values |= {n: np.asarray(_upstream(problem, exercise, o)) for n, o in {**exercise.upstream, "dout": ""}.items()}
         scene = Scene(self.caller, values, seed=problem.seed)
         try:
             scene.run(exercise.forward, {name})
@@ -273,14 +274,19 @@ class _Planner:
         if self.backward is None:
             return self._fused(way, line)
         extras = self.results[self.outs :]
-        special = {"upstream": "dout", "cache": extras[0]} if extras else {"upstream": "dout"}
-        special |= {r: r for r in self.results} | ({} if self.model.loss else {"output": self.results[0]})
+        special = {p: p for p in self._upstreams()} | {"upstream": "dout"}
+        special |= ({"cache": extras[0]} if extras else {}) | {r: r for r in self.results} | {"": self.results[0]}
         if self.model.loss:
             special = {k: v for k, v in special.items() if k != "upstream"} | {p: p for p in self.given.arrays}
             special |= {"upstream": "dout"}
+        elif not extras:
+            special["output"] = self.results[0]
         theirs = matched(self.backward, self.offer, self.given, special)
         call = self._call(self.backward, theirs.passed, way)
-        passed = "dout" in theirs.passed.values()
+        ups = {p: r for p, r in self._upstreams().items() if p in theirs.passed.values()}
+        if "dout" in theirs.passed.values():
+            ups = {"dout": self.results[0]} | ups
+        passed = bool(ups)
         local = not passed and not self.model.loss
         if local and not any(c.__name__ == "Elementwise" for c in type(self.layer).__mro__):
             shown = ", ".join(p.name for p in self.backward.parameters)
@@ -289,10 +295,26 @@ class _Planner:
                 f" as in {self.backward.name}(dout, cache)."
             )
         arrays = self._arrays(way, theirs)
-        parts = {"outputs": self._outputs(way), "upstream": {"dout": self.results[0]} if passed or local else {}}
+        parts = {"outputs": self._outputs(way), "upstream": {"dout": self.results[0]} if local else ups}
         names, lines = self._gradients(way, line, call, arrays, self.backward, local)
         words = (*way.words, LOCAL) if local else way.words
         return self._made(self.backward.name, way, line, lines, arrays, names, words, **parts)
+
+    def _upstreams(self) -> dict[str, str]:
+        """The backward's parameters that are upstream gradients of one output each, where there are several: dnext_h, dc."""
+        if self.outs == 1 or self.backward is None:
+            return {}
+
+        def bare(name: str) -> str:
+            return lower(name).removeprefix("next_").removesuffix("_next").removesuffix("_n").removesuffix("_1").strip("_")
+
+        outputs = {bare(r): r for r in self.results[: self.outs]}
+        found: dict[str, str] = {}
+        for p in self.backward.parameters:
+            output = outputs.get(bare(lower(p.name).removeprefix("grad_").removeprefix("d").strip("_")))
+            if output and lower(p.name) != bare(output) and lower(p.name).startswith(("d", "grad_")):
+                found[p.name] = output
+        return found
 
     def _fused(self, way: Arrangement, line: str) -> Exercise:
         """One function: a loss with its gradient, everything at once, or a forward by itself."""
@@ -357,7 +379,9 @@ class _Planner:
     ) -> tuple[dict[str, str], str]:
         """Which gradient belongs to which array, and the lines that fetch them."""
         probe = self._probe(way, [self.usual], forward, outputs=self._outputs(way))
-        probe = dataclasses.replace(probe, backward=f"found = {call}", arrays=arrays, upstream={"dout": self.results[0]})
+        probe = dataclasses.replace(
+            probe, backward=f"found = {call}", arrays=arrays, upstream={"dout": self.results[0], **self._upstreams()}
+        )
         value = self._asked(probe, "found")
         names = function.returned
         if isinstance(value, tuple | list) and not value:
@@ -374,8 +398,9 @@ class _Planner:
         if value is None and names is None:
             n, many = len(wanted), len(wanted) > 1
         items = list(value) if isinstance(value, tuple | list) else [value] * n if n == 1 else [None] * n
-        said = names if names and len(names) == n else ("",) * n
-        used = {*arrays, *self.results, "dout", function.name}
+        told = names if names and len(names) == n else ("",) * n
+        said = [t if lower(t).startswith(("d", "g")) or t in wanted else "" for t in told]
+        used = {*arrays, *self.results, *self._upstreams(), "dout", function.name}
         targets = _unused([s or f"d{w}" for s, w in itertools.zip_longest(said, wanted[:n], fillvalue="")][:n], used)
         grads = self.order.assigned(arrays, said, items, targets)
         shown = [t if t in grads else "_" for t in targets]
@@ -415,9 +440,9 @@ def _alike(value: Any, expected: Any) -> bool:
     return shape is not None and [n for n in shape if n > 1] == [n for n in expected.shape if n > 1]
 
 
-def _upstream(problem: Problem, exercise: Exercise) -> Any:
-    """An upstream gradient of the right shape in the course's layout."""
+def _upstream(problem: Problem, exercise: Exercise, output: str) -> Any:
+    """An upstream gradient of the right shape in the course's layout; of the first output where none is named."""
     run = reference(problem)
-    given = {**dict(zip(run.output_names, map(np.ones_like, run.own), strict=False))}
-    name = next(iter(exercise.outputs.values()), run.output_names[0])
-    return layout.there(name, given, problem.names)
+    given = dict(zip(run.output_names, map(np.ones_like, run.own), strict=False))
+    first = next(iter(exercise.outputs.values()), run.output_names[0])
+    return layout.there(exercise.outputs.get(output, first), given, problem.names)

@@ -134,7 +134,7 @@ def _taken(case: Case, matched: Matched, pinned: Layer[Any] | None, found: Cases
         return None
     layer = fitted
     inputs = list(layer.inputs())
-    if len(draws) > len(inputs) or not _batched(layer, draws) or not _ordinary(layer, draws, matched):
+    if len(draws) > len(inputs) or not _batched(layer, draws, matched) or not _ordinary(layer, draws, matched):
         return None
     for i, name in enumerate(inputs[: len(draws)]):
         optional = parse(layer.inputs()[name]).optional
@@ -192,7 +192,7 @@ def _as_signature(layer: Layer[Any], matched: Matched, pinned: bool, found: Case
         if name == "return_indices":
             changes[name] = False
         elif name in matched.used:
-            changes |= _handed(layer, name, value)
+            changes |= _handed(layer, name, value, matched.defaults.get(name))
         elif name in {"bias", "affine", "elementwise_affine"} and isinstance(value, bool):
             wanted = "bias" if name == "bias" else "weight"
             changes[name] = any(n.startswith(wanted) for n in matched.arrays.values())
@@ -218,7 +218,7 @@ def _as_signature(layer: Layer[Any], matched: Matched, pinned: bool, found: Case
         return None
 
 
-def _handed(layer: Layer[Any], name: str, value: Any) -> dict[str, Any]:
+def _handed(layer: Layer[Any], name: str, value: Any, default: Any) -> dict[str, Any]:
     """An argument as students' functions take it: one number where all axes have the same, a stride that is said."""
     if (
         isinstance(value, tuple)
@@ -231,10 +231,14 @@ def _handed(layer: Layer[Any], name: str, value: Any) -> dict[str, Any]:
         return {name: kernel[0] if isinstance(kernel, tuple) else kernel}
     if isinstance(value, str) and name == "padding":
         return {name: 0}
+    if value is None and isinstance(default, int | float):  # what is None for torch is a number in the signature
+        return {name: default}
+    if value is None and name == "eps":
+        return {name: 1e-5}
     return {}
 
 
-def _batched(layer: Layer[Any], draws: Sequence[Any]) -> bool:
+def _batched(layer: Layer[Any], draws: Sequence[Any], matched: Matched) -> bool:
     """Whether the first input has the axes that functions are written for: a batch, and those of the first pattern."""
     if not draws or draws[0] is None:
         return False
@@ -247,7 +251,8 @@ def _batched(layer: Layer[Any], draws: Sequence[Any]) -> bool:
     if axes == ("N", star):
         return len(shape) >= 1
     if len(axes) == 1:
-        return len(shape) >= 2
+        along = "dim" in layer.arguments() and "dim" not in matched.used
+        return len(shape) == 2 if along else len(shape) >= 2
     if len(axes) > 2 and star == "*":
         return len(shape) == 4 if "num_channels" in axes or "num_features" in axes else len(shape) >= len(axes) - 1
     return len(shape) == 2
@@ -264,6 +269,8 @@ def _ordinary(layer: Layer[Any], draws: Sequence[Any], matched: Matched) -> bool
         a = np.abs(np.asarray(d(rng))) if d is not None and d.exact else np.zeros(1)
         if a.dtype.kind == "f" and not (np.isfinite(a).all() and ((a == 0) | ((a >= TINY) & (a <= ABSURD))).all()):
             return False
+    if type(layer).__name__ == "BCELoss" and draws[0].exact:  # at 0 and 1 everybody clips where he likes
+        return False
     if type(layer).__name__ in RECOVERED and getattr(layer, "p", 0) >= 1:
         return False
     if "ignore_index" in layer.arguments() and len(draws) > 1 and draws[1] is not None:

@@ -69,6 +69,8 @@ SETTINGS = (
     "settings",
     "cfg",
 )
+IN_SETTINGS = {"stride": (), "padding": (), "kernel_size": ("pool_height", "pool_width", "kernel_h", "kernel_w"), "eps": (),
+               "momentum": (), "training": (), "p": (), "num_groups": (), "negative_slope": ()}  # fmt: skip
 MODES = "'train' if training else 'test'"
 
 
@@ -114,6 +116,7 @@ class Matched:
     arrays: dict[str, str] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
     passed: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)  # of the arguments, where the signature has some
 
     @property
     def used(self) -> set[str]:
@@ -151,7 +154,7 @@ def matched(
     if before is not None and "cache" in special:  # what forward keeps is likelier than an argument under yet another name
         offer = Offer(offer.inputs, offer.state, [], [])
     open_ = [p for p in function.parameters if p.kind not in {"var_positional", "var_keyword"}]
-    for step in (_same(before), _called(special), _exact(offer)):
+    for step in (_same(before), _exact(offer), _called(special)):
         open_ = [p for p in open_ if not step(p, found)]
     _synonyms(open_, offer, found)
     settings = _settings(offer)
@@ -222,8 +225,9 @@ def _settings(offer: Offer) -> Any:
         if plain(p.name).rpartition("_")[2] not in SETTINGS:
             return False
         entries: dict[str, str] = {}
-        for name in (n for n in offer.arguments if n not in found.used and n in NAMES):
-            for other in NAMES[name]:
+        settings = [n for n in IN_SETTINGS if n != "padding" or offer.state]  # a pooling function rarely knows of padding
+        for name in (n for n in offer.arguments if n not in found.used and n in settings):
+            for other in (*NAMES[name], *IN_SETTINGS[name]):
                 if len(other) > 1 or other == "p":
                     entries.setdefault(other, MODES if other == "mode" else name)
             found.arguments[f"{p.name}[{name}]"] = name
@@ -239,6 +243,8 @@ def _give(p: Parameter, name: str, offer: Offer, found: Matched) -> bool:
         found.passed[p.name] = p.name
     else:
         found.arguments[p.name] = name
+        if p.has_default:
+            found.defaults[name] = p.default
         mode = name == "training" and (plain(p.name) == "mode" or isinstance(p.default, str))
         found.passed[p.name] = MODES if mode else name
     return True
@@ -255,7 +261,7 @@ def _by_place(
     """What is left, in order: for a backward the upstream gradient and what forward kept, then inputs and parameters."""
     rest = list(dict.fromkeys(w for w in special.values() if w not in found.passed.values())) if backward else []
     if "cache" in special:  # the output goes by its name, unless it is all that there is
-        rest = [w for w in rest if w != special.get("output")]
+        rest = [w for w in rest if w != special.get("")]
     arrays = [n for n in (*offer.inputs, *offer.state) if n not in found.taken]
     for p in required:
         if rest and (plain(p.name) not in CACHE or "cache" in special):
