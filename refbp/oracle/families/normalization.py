@@ -209,6 +209,19 @@ def _evaluated(n: _Norm) -> Any:
     return (d - n.over(d) - x_hat * n.over(d * x_hat)) * n.inv
 
 
+def _other_axis(n: _Norm, *crossed: str) -> Any:
+    """Of a table, some sums taken along the other axis, and divided by the right count all the same."""
+    if not (n.moving and n.centred) or n.x.ndim != 2:
+        return None
+    x_hat, d = n.c * n.inv, n.dy * n.gamma
+    count = n.x.shape[n.axes[0]]
+
+    def mean(a: Array, label: str) -> Array:
+        return np.asarray((a.sum(1 - n.axes[0] % 2, keepdims=True) / count) if label in crossed else n.over(a))
+
+    return (d - mean(d, "d") - x_hat * mean(d * x_hat, "dx")) * n.inv
+
+
 def _own_mean(n: _Norm) -> Array:
     if n.moving:
         raise ValueError("it is the batch's own mean that is wanted")
@@ -241,6 +254,9 @@ FAMILIES = (
             _dx("the division by √(σ² + ε) is missing", lambda n: n.dx() / n.inv),
             _dx("y stands where x̂ is meant", lambda n: n.dx(x_hat=n.gamma * n.c * n.inv)),
             _dx("x − μ stands where x̂ is meant: it is not divided by √(σ² + ε)", lambda n: n.dx(x_hat=n.c)),
+            _dx("the sum in mean(dx̂) is taken along the other axis", lambda n: _other_axis(n, "d")),
+            _dx("the sum in x̂ · mean(dx̂ · x̂) is taken along the other axis", lambda n: _other_axis(n, "dx")),
+            _dx("the sums in mean(dx̂) and in mean(dx̂ · x̂) are taken along the other axis", lambda n: _other_axis(n, "d", "dx")),
             _misread("dy is reshaped into rows of channels without moving its channels to the last axis first", True),
             _misread("the rows of dx are reshaped into pictures without moving the channels back from the last axis", False),
             _dx("μ and σ are taken as functions of x, though with training=False they are constants", _evaluated),

@@ -124,7 +124,7 @@ WRONG = [
         ("g = dout * gamma", "g = dout", "factor γ is missing"),
         ("d = xhat.shape[1]", "d = xhat.shape[0]", "normalized_shape"),
         (" - g.sum(axis=1, keepdims=True)", "", "mean\\(dx̂\\) is missing"),
-        ("(g * xhat).sum(axis=1, keepdims=True)", "(g * xhat).sum(axis=0)", ""),
+        ("(g * xhat).sum(axis=1, keepdims=True)", "(g * xhat).sum(axis=0)", "x̂ · mean.* along the other axis"),
     ),
     *_in(
         L,
