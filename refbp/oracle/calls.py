@@ -198,7 +198,7 @@ class _Line:
             kept = [i for i, n in enumerate(names) if n not in self.wanted]
             values = self.value(self.statement.value, keep=kept)
             self._unpacked(names, values)
-        elif isinstance(target, ast.Attribute):
+        elif isinstance(target, ast.Attribute | ast.Subscript):
             self._assign(target, self.value(self.statement.value))
         else:
             name = ast.unparse(target)
@@ -213,8 +213,14 @@ class _Line:
             raise CallFailed(Outcome(kind, sentence=text), ast.unparse(self.statement))
         self.scene.values.update({n: v for n, v in zip(names, values, strict=True) if n != "_"})
 
-    def _assign(self, target: ast.Attribute, value: Any) -> None:
-        root, _, path = ast.unparse(target).partition(".")
+    def _assign(self, target: ast.Attribute | ast.Subscript, value: Any) -> None:
+        """To an attribute or an item, as deep as it lies: layer.params["W"] is params.W of the layer."""
+        parts: list[str] = []
+        node: ast.expr = target
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            parts.insert(0, node.attr if isinstance(node, ast.Attribute) else str(self.value(node.slice)))
+            node = node.value
+        root, path = ast.unparse(node), ".".join(parts)
         handle = self.scene.values.get(root)
         if not is_handle(handle):
             raise NotationError(f"{ast.unparse(self.statement)!r}: {root} is no object of the submission.")

@@ -113,13 +113,25 @@ def _read(source: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _module(where: str) -> tuple[str, str]:
+    """What a file is imported as, with the packages around it, and what has to lie beside a script that does so."""
+    if not where:
+        return "submission", "submission.py"
+    path = Path(where)
+    parts = [path.stem]
+    while (path.parent / "__init__.py").is_file():
+        path = path.parent
+        parts.insert(0, path.name)
+    return ".".join(parts), f"the folder {path.name}" if len(parts) > 1 else path.name
+
+
 def _script(row: Row, given: Mapping[str, Any], wrong: Any) -> str:
     """A script that imports the submission and repeats the failure."""
     exercise = row.exercise
-    module = Path(row.where).stem if row.where else "submission"
+    module, beside = _module(row.where)
     names = sorted({c.split(".")[0] for c in called(f"{exercise.forward}\n{exercise.backward}")} - exercise.helpers)
     body = [
-        f'"""The smallest input found for which {wrong.name} of {row.name} is wrong. Run it beside {module}.py."""',
+        f'"""The smallest input found for which {wrong.name} of {row.name} is wrong. Run it beside {beside}."""',
         "",
         "import numpy as np",
         *([f"from {module} import {', '.join(names)}"] if names else []),

@@ -40,6 +40,7 @@ FIRST = [
         "BatchNormalization.backward",
         "mu, var = x.mean(axis=0), x.var(axis=0)",
         "mu, var = x.mean(axis=0), x.var(axis=0, ddof=1)",
+        "unbiased variance",
         row="BatchNormalization.forward",
     ),
     Wrong(
@@ -59,7 +60,7 @@ FIRST = [
 SECOND = [
     Wrong("MatMul.backward", "dout.dot(W.T)", "dout.dot(W.T) / len(dout)", r"1/N"),
     Wrong("Embedding.backward", "dW[i] += row", "dW[i] = row", r"more than once|repeated|twice|several"),
-    Wrong("EmbeddingDot.backward", "return dout[:, None] * rows", "return dout[:, None] * h", "swapped|h|w"),
+    Wrong("EmbeddingDot.backward", "return dout[:, None] * rows", "return dout[:, None] * h"),
     Wrong(
         "Softmax.backward",
         "return weighted - self.out * weighted.sum(axis=1, keepdims=True)",

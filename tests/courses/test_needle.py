@@ -19,7 +19,7 @@ MISTAKES = [
     (OPS, Wrong("EWiseMul.gradient", "return b * out_grad, a * out_grad", "return a * out_grad, b * out_grad", "swapped")),
     (OPS, Wrong("EWiseMul.gradient", "return b * out_grad, a * out_grad", "return b, a", "upstream")),
     (OPS, Wrong("EWiseDiv.gradient", "-out_grad * node / b", "out_grad * node / b", "wrong sign")),
-    (OPS, Wrong("EWiseDiv.gradient", "-out_grad * node / b", "-out_grad * node", "missing|x2|b")),
+    (OPS, Wrong("EWiseDiv.gradient", "-out_grad * node / b", "-out_grad * node", "factor x2")),
     (
         OPS,
         Wrong(
@@ -30,7 +30,7 @@ MISTAKES = [
         ),
     ),
     (OPS, Wrong("EWisePow.gradient", "out_grad * node * Log()(a)", "out_grad * node", "log")),
-    (OPS, Wrong("Log.gradient", "out_grad / node.inputs[0]", "out_grad", "x|slope|missing|log")),
+    (OPS, Wrong("Log.gradient", "out_grad / node.inputs[0]", "out_grad", "factor x")),
     (OPS, Wrong("Exp.gradient", "return node * out_grad", "return node.inputs[0] * out_grad", "exp is missing")),
     (OPS, Wrong("ReLU.gradient", "Tensor(node.numpy() > 0)", "Tensor(out_grad.numpy() > 0)", "upstream")),
     (OPS, Wrong("Tanh.gradient", "out_grad - out_grad * node * node", "out_grad - out_grad * node", "square|1 − y|y²|slope")),
@@ -71,7 +71,7 @@ MISTAKES = [
             "Σ|sum|diagonal|missing",
         ),
     ),
-    (OPS, Wrong("LogSumExp.gradient", "* Exp()(a - wide)", "* Exp()(a)", "y")),
+    (OPS, Wrong("LogSumExp.gradient", "* Exp()(a - wide)", "* Exp()(a)", "term y is missing")),
     (LOOPS, Wrong("softmax_regression_epoch", "theta -= lr * x.T @ G / len(t)", "theta -= lr * x.T @ G", "N times")),
     (
         LOOPS,

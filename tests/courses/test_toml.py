@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -270,3 +271,31 @@ def test_refbp_grade_takes_a_course_file(tmp_path):
     done = CliRunner().invoke(cli, [*command, "--out", str(tmp_path / "journal")])
     assert "2 graded" in done.output, done.output
     assert re.search(r"bob +5 +6", done.output), done.output
+
+
+def _script_of(style, old, new, tmp_path, exercise=""):
+    from refbp.cli import cli
+
+    text = (HERE / "toml" / "right" / f"{style}.py").read_text()
+    assert old in text
+    path = tmp_path / f"{style}.py"
+    path.write_text(text.replace(old, new))
+    command = ["check", str(path), "--course", str(FILES / f"{style}.toml"), "--script", str(tmp_path / "again.py")]
+    done = CliRunner().invoke(cli, [*command, *(("--as", exercise) if exercise else ())])
+    assert "1 to mend" in done.output, done.output
+    return (tmp_path / "again.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("style", "old", "new", "exercise"),
+    [
+        ("uva", "self.x.T @ dout", "2 * self.x.T @ dout", "LinearModule.backward"),
+        ("fastai", "out.g.sum(0)", "2 * out.g.sum(0)", "lin_grad"),
+    ],
+)
+def test_a_script_repeats_what_is_wrong(style, old, new, exercise, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    script = _script_of(style, old, new, tmp_path, exercise)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        exec(compile(script, "again.py", "exec"), {"__name__": "again"})
+    sys.modules.pop(style)
