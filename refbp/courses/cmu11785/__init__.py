@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from refbp.courses.cmu11785 import hw1, hw2, hw3, hw4
+from refbp.courses.cmu11785 import hw1, hw1_networks, hw2, hw3, hw4
 from refbp.hookspecs import hookimpl
 from refbp.oracle.exercise import Course
 
@@ -23,7 +23,7 @@ def refbp_exercises() -> Iterator[Course]:
     yield Course(
         "cmu11785",
         "Carnegie Mellon 11-785, Introduction to Deep Learning: mytorch, HW1P1 to HW4P1",
-        [*hw1.EXERCISES, *hw2.EXERCISES, *hw3.EXERCISES, *hw4.EXERCISES],
+        [*hw1.EXERCISES, *hw1_networks.EXERCISES, *hw2.EXERCISES, *hw3.EXERCISES, *hw4.EXERCISES],
         conventions=CONVENTIONS,
         modules=("scipy",) if importlib.util.find_spec("scipy") else (),  # for erf, in GELU
         url="https://deeplearning.cs.cmu.edu",
