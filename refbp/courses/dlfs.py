@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refbp.courses.cs231n.references import CourseBatchNorm1d
 from refbp.draws import Draw, exactly, integers, labels, normal, special
 from refbp.hookspecs import hookimpl
 from refbp.layers.activation import ReLU, Sigmoid
@@ -19,7 +20,6 @@ from refbp.layers.dropout import Dropout
 from refbp.layers.embedding import Embedding
 from refbp.layers.graph import Graph
 from refbp.layers.linear import Linear
-from refbp.layers.normalization import BatchNorm1d
 from refbp.layers.pooling import MaxPool2d
 from refbp.layers.recurrent import LSTM, RNN
 from refbp.layers.recurrent_cells import LSTMCell, RNNCell
@@ -118,7 +118,7 @@ _BATCHNORM: dict[str, Any] = {
 }
 _TRAINING = (
     "layer = BatchNormalization(gamma, beta, momentum=0.9, running_mean=mean, running_var=var)\n"
-    "out = layer.forward(x, True)\nnew_mean = layer.running_mean"
+    "out = layer.forward(x, True)\nnew_mean = layer.running_mean\nnew_var = layer.running_var"
 )
 
 
@@ -127,18 +127,18 @@ def batchnorm(eps: float, convention: str) -> Exercise:
     return Exercise(
         "BatchNormalization.backward",
         _TRAINING,
-        outputs={"out": "y", "new_mean": "new_running_mean"},
+        outputs={"out": "y", "new_mean": "new_running_mean", "new_var": "new_running_var"},
         upstream={"dout": "out"},
         grads={"dx": "x", "dgamma": "gamma", "dbeta": "beta"},
         convention=convention,
         tiers={
             "std": [
-                Case(BatchNorm1d(5, eps=eps), normal(7, 5), id="seven rows"),
-                Case(BatchNorm1d(3, eps=eps), normal(11, 3, mean=2.0, std=0.3), id="eleven rows"),
+                Case(CourseBatchNorm1d(5, eps=eps), normal(7, 5), id="seven rows"),
+                Case(CourseBatchNorm1d(3, eps=eps), normal(11, 3, mean=2.0, std=0.3), id="eleven rows"),
             ],
-            "degenerate": [Case(BatchNorm1d(3, eps=eps), normal(2, 3), id="two rows")],
+            "degenerate": [Case(CourseBatchNorm1d(3, eps=eps), normal(2, 3), id="two rows")],
             "stability": [
-                Case(BatchNorm1d(2, eps=eps), exactly([[1.0, 2.0], [1.0, 0.0], [1.0, 5.0]]), id="a constant column"),
+                Case(CourseBatchNorm1d(2, eps=eps), exactly([[1.0, 2.0], [1.0, 0.0], [1.0, 5.0]]), id="a constant column"),
             ],
         },
         **_BATCHNORM,
@@ -156,7 +156,7 @@ BATCHNORM_TEST = Exercise(
     arrays={"x": "x", "gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"},
     outputs={"out": "y"},
     rtol=1e-5,
-    tiers={"mode": [Case(BatchNorm1d(5, eps=1e-6, training=False), normal(7, 5), id="evaluation")]},
+    tiers={"mode": [Case(CourseBatchNorm1d(5, eps=1e-6, training=False), normal(7, 5), id="evaluation")]},
 )
 _DROPPED = {
     "std": [Case(Dropout(0.3), normal(7, 5), id="0.3"), Case(Dropout(0.5), normal(2, 3, 11), id="0.5")],
@@ -516,7 +516,7 @@ def refbp_exercises() -> Iterator[Course]:
             "A weight is (in, out), a bias (out,), images are NCHW.",
             "Losses are means over the batch, and their backward gives the gradient of the mean: no layer divides again.",
             "dropout_ratio is the probability that an element is dropped.",
-            "Running averages keep momentum of the old and take 1 − momentum of the new.",
+            "Running averages keep momentum of the old and take 1 − momentum of the new; the variance is the biased one.",
         ),
         url="https://github.com/oreilly-japan/deep-learning-from-scratch",
     )

@@ -49,6 +49,13 @@ FIRST = [
         "return self.mask * dout / (1 - self.dropout_ratio)",
         r"1/\(1 − p\)|1 − p",
     ),
+    Wrong(
+        "BatchNormalization.backward",
+        "keep * self.running_mean + (1 - keep) * mu",
+        "(1 - keep) * self.running_mean + keep * mu",
+        "old value has the share of the new one",
+        row="BatchNormalization.forward",
+    ),
     Wrong("Dropout.backward", "return self.mask * dout", "return dout", r"mask keep is missing"),
     Wrong("Convolution.backward", "+= patch", "= patch", r"overlap|added|\+="),
     Wrong("Convolution.backward", "dout.sum(axis=(0, 2, 3))", "dout.sum(axis=(0, 2))[:, 0]", r"first entry along W_out"),
