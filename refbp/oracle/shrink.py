@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,22 @@ class Example:
         numbers = sum(a.size for a in self.arrays)
         ranks = sum(a.ndim for a in self.arrays)
         digits = sum(len(f"{float(v):.12g}") for a in self.arrays for v in a.flat)
-        arguments = len(repr(self.layer)) + 20 * len(self.options)
+        arguments = _length(self.layer) + 20 * len(self.options)
         size = sum(float(np.abs(a[np.isfinite(a)]).sum()) for a in self.arrays if a.dtype.kind in "fiu")
         return numbers + ranks, arguments, digits, size
+
+
+def _length(layer: Layer[Any]) -> int:
+    """How long a layer's call is; a search asks it of the same few layers over and over."""
+    try:
+        return _known_length(layer)
+    except TypeError:  # an argument that cannot be hashed
+        return len(repr(layer))
+
+
+@lru_cache(maxsize=256)
+def _known_length(layer: Layer[Any]) -> int:
+    return len(repr(layer))
 
 
 @dataclass(frozen=True)
