@@ -125,6 +125,8 @@ def _once(rows: Iterable[Row]) -> list[Row]:
 def _incomplete(submission: Submission, alternatives: Sequence[Exercise]) -> list[Row]:
     """Rows of an exercise of which a submission has a part only."""
     for exercise in alternatives:
+        if exercise.beside and exercise.beside not in submission.names:
+            continue
         have = submission.partly(exercise.needs)
         if have and len(have) < len(exercise.needs):
             lacking = [n for n in exercise.needs if n not in have]

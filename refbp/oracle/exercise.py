@@ -58,6 +58,7 @@ class Exercise:
 
     ``driver`` is Python for styles that take more than a call: its functions are called like the submission's, run beside
     it, and see it as ``submission``. What a driver calls stands in ``also``: what a submission must have besides.
+    ``beside`` is a class by which its file is told from others that define the same names: without it, nothing is missing.
 
     Exercises of one name are alternatives: the one that fits best is what counts, and its ``convention`` is what is said.
     """
@@ -79,6 +80,7 @@ class Exercise:
     noise: Callable[..., tuple[Any, ...]] | None = None
     driver: str = ""
     also: tuple[str, ...] = ()
+    beside: str = ""
     forward_name: str = ""
     convention: str = ""
     points: float = 1.0
@@ -149,7 +151,7 @@ class Exercise:
     def needs(self) -> tuple[str, ...]:
         """The functions and classes, and static methods, that a submission must have."""
         calls = [c for c in called(f"{self.forward}\n{self.backward}") if c.split(".")[0] not in self.helpers]
-        return tuple(dict.fromkeys((*calls, *self.also)))
+        return tuple(dict.fromkeys((*calls, *([self.beside] if self.beside else []), *self.also)))
 
     @cached_property
     def helpers(self) -> frozenset[str]:

@@ -42,7 +42,7 @@ from refbp.spec import Case
 
 COURSE = ("name", "about", "url", "conventions", "modules", "driver", "exercise")
 TABLES = ("arrays", "outputs", "grads", "upstream", "factors", "output_factors", "reads")
-TEXTS = ("name", "forward", "backward", "driver", "forward_name", "convention")
+TEXTS = ("name", "forward", "backward", "driver", "beside", "forward_name", "convention")
 LISTS = ("also", "modules")
 NUMBERS = ("points", "rtol")
 EXERCISE = (*TEXTS, *TABLES, "cases", "tiers", "fixed", "weights", "values", "noise", *LISTS, *NUMBERS, "tensors")

@@ -299,3 +299,8 @@ def test_a_script_repeats_what_is_wrong(style, old, new, exercise, tmp_path, mon
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         exec(compile(script, "again.py", "exec"), {"__name__": "again"})
     sys.modules.pop(style)
+
+
+def test_a_file_can_say_whatever_an_exercise_can():
+    fields = {f.name for f in dataclasses.fields(toml_course.Exercise)}
+    assert set(toml_course.EXERCISE) == fields | {"cases"}
