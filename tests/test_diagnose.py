@@ -286,7 +286,7 @@ def test_a_plugins_own_mistake_is_named():
         registry.remove("cubed")
 
 
-def test_the_mistake_in_the_plugins_readme_is_found():
+def test_the_mistake_in_the_plugins_readme_is_found(one_registry):
     import importlib.util
 
     root = Path(__file__).parents[1] / "plugins"
