@@ -335,3 +335,18 @@ def test_no_trick_gets_a_verdict_that_passes(tmp_path):
         assert row.wrong, row
         assert row.points({}) < 0.5, row.name
     assert rows["batchnorm_backward"].verdict == "finite differences"
+
+
+def test_the_courses_are_listed_as_the_readme_has_them_and_one_shows_its_calls():
+    import json
+
+    assert refbp("courses").stdout in (Path(__file__).parents[1] / "README.md").read_text()
+    shown = refbp("courses", "deeplearning_ai").stdout
+    assert "dA_prev, dW, db = linear_backward(dZ, cache)" in shown
+    assert "dW is 1/N times the derivative" in shown
+    data = json.loads(refbp("courses", "--json").stdout)
+    assert {c["name"] for c in data} == set(registry.current().courses)
+    assert all(c["exercises"] and c["about"] for c in data)
+    unknown = refbp("courses", "cs231")
+    assert unknown.returncode == 2
+    assert "no course is called 'cs231'; did you mean cs231n" in unknown.stderr

@@ -440,3 +440,15 @@ def test_a_report_goes_through_a_pipe_and_not_in_its_place(tmp_path):
     assert os.read(reader, 100) == b"a report"
     os.close(reader)
     assert not (tmp_path / "pipe").is_file()
+
+
+def test_an_exercise_may_have_points_of_its_own_which_a_rubric_overrules(tmp_path):
+    import dataclasses
+
+    heavy = [dataclasses.replace(e, points=3.0) if e.name == "affine_backward" else e for e in COURSE.exercises]
+    course = dataclasses.replace(COURSE, exercises=heavy)
+    points = {i.name: i.points for i in rubric.plain(course).items}
+    assert points == {"affine_forward": 3.0, "affine_backward": 3.0, "relu_forward": 1.0, "relu_backward": 1.0}
+    file = tmp_path / "rubric.toml"
+    file.write_text("[exercises]\naffine_backward = { hints = 1 }\nrelu_backward = 2\n")
+    assert [i.points for i in rubric.read(file, course).items] == [3.0, 2.0]

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("check", "Check somebody's backprop, and say what is wrong with it."),
     "grade": ("grade", "Grade many submissions of a course, side by side."),
     "audit": ("audit", "Find the wrong solutions that a course's own tests accept."),
+    "courses": ("courses", "List the courses that check and grade know, or the exercises of one."),
     "list": ("catalogue", "List the registered layers and losses."),
     "show": ("catalogue", "Show one layer: formula, derivation, fields, shapes, state, twin, source."),
     "plugins": ("catalogue", "Show every plugin: what it provides, or why it failed."),

@@ -200,7 +200,6 @@ class Course:
     modules: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     file: str = ""
-    solution: str = ""
     url: str = ""
 
     def __post_init__(self) -> None:

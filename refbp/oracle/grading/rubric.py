@@ -116,8 +116,13 @@ def functions(course: Course, exercises: Sequence[Exercise] = ()) -> list[str]:
 
 
 def plain(course: Course, names: Sequence[str] = ()) -> Rubric:
-    """One point for every function of the named exercises, or of all."""
-    return Rubric(tuple(Item(n) for n in functions(course, course.select(list(names)))))
+    """What the course itself gives for every function of the named exercises, or of all: a point, where it says nothing."""
+    return Rubric(tuple(Item(n, usual(course, n)) for n in functions(course, course.select(list(names)))))
+
+
+def usual(course: Course, name: str) -> float:
+    """The points that a course itself gives a function."""
+    return max((e.points for e in course.exercises if name in e.rows), default=1.0)
 
 
 def selected(rubric: Rubric, course: Course) -> list[Exercise]:
@@ -197,7 +202,7 @@ class _Reader:
 
     def _items(self, given: Any) -> tuple[Item, ...]:
         if given is None:
-            return tuple(Item(n) for n in self.functions)
+            return tuple(Item(n, usual(self.course, n)) for n in self.functions)
         table = self._table(given, "[exercises]")
         if not table:
             raise _Mistake("[exercises] is empty: give each function that counts its points, as affine_backward = 2")
@@ -212,7 +217,7 @@ class _Reader:
         hints, visibility = value.get("hints"), value.get("visibility")
         return Item(
             name,
-            self._points(value.get("points", 1), f"{where}: points"),
+            self._points(value.get("points", usual(self.course, name)), f"{where}: points"),
             self._tiers(value.get("tiers", {}), f"{where}: tiers"),
             None if hints is None else self._hints(hints, f"{where}: hints"),
             None if visibility is None else self._visibility(visibility, f"{where}: visibility"),
