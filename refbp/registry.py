@@ -128,17 +128,6 @@ class Registry:
                     self.plugins = [dataclasses.replace(p, error=failed) if p.name == name else p for p in self.plugins]
         return self._courses
 
-    def course(self, name: str) -> Course:
-        """The course of that name, or in that .toml file; an UnknownNameError names the nearest one."""
-        if name.endswith(".toml"):
-            from refbp.oracle import toml_course
-
-            return toml_course.read(name)
-        if name not in self.courses:
-            hint = did_you_mean(name, list(self.courses)) or f"; known: {listed(sorted(self.courses))}"
-            raise UnknownNameError(f"no course is called {name!r}{hint}.")
-        return self.courses[name]
-
     def select(self, names: Iterable[str] = (), only_plugin: str | None = None) -> list[Entry]:
         """The entries of these names, or all of them; an unknown name or plugin is an error."""
         entries = [self.get(n) for n in dict.fromkeys(names)] or list(self.entries.values())

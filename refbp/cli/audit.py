@@ -54,9 +54,9 @@ def audit_command(
 
     Exit code: 0, or 1 below --fail-under; 2 where the solution is not right, or the tests do not accept it.
     """
-    from refbp.oracle import audit, suite
+    from refbp.oracle import audit, submission, suite
 
-    course = load(plugins_dirs).course(course_name)
+    course = submission.named(load(plugins_dirs).courses, course_name)
     if solution is None:
         raise click.UsageError(f"{course.name} comes without a solution: give a right one, one Python file, with --solution.")
     if line is not None and "{tests}" not in line:

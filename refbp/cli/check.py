@@ -88,7 +88,7 @@ def _course(found: Any, registry: Any, name: str | None, names: tuple[str, ...],
     from refbp.oracle import submission
     from refbp.oracle.checking import Asked, check, grouped
 
-    courses = list(registry.courses.values())
+    courses = registry.courses.values()
     note_failures(registry)
     course = submission.recognised(found, courses, name)
     exercises = course.select([*names, *found.wanted])

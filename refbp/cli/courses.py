@@ -19,8 +19,11 @@ def courses_command(name: str | None, plugins_dirs: tuple[str, ...], as_json: bo
 
     NAME may be a .toml file that describes a course of your own.
     """
+    from refbp.oracle.submission import named
+
     registry = load(plugins_dirs)
-    courses = [registry.course(name)] if name else [registry.courses[n] for n in sorted(registry.courses)]
+    known = registry.courses
+    courses = [named(known, name)] if name else [known[n] for n in sorted(known)]
     note_failures(registry)
     if as_json:
         print_json([_data(c) for c in courses])

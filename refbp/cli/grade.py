@@ -64,11 +64,12 @@ def grade_command(
         formats, outputs = (*formats, "json"), (*outputs, json_file)
     if outputs.count("-") > 1:
         raise click.UsageError("only one --output can be '-'.")
+    from refbp.oracle import submission
     from refbp.oracle.grading import intake, many, writers
     from refbp.oracle.grading import rubric as rubrics
     from refbp.oracle.grading.journal import Journal, JournalError
 
-    course = load(plugins_dirs).course(course_name)
+    course = submission.named(load(plugins_dirs).courses, course_name)
     rubric = rubrics.read(rubric_file, course, names) if rubric_file else rubrics.plain(course, names)
     sources = intake.sources(targets)
     _check_outputs(formats, outputs, len(sources))

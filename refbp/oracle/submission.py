@@ -6,11 +6,11 @@ import ast
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refbp.errors import RefbpError, did_you_mean, listed
+from refbp.errors import RefbpError, UnknownNameError, did_you_mean, listed
 from refbp.oracle.exercise import Course, Exercise
 from refbp.oracle.isolation import environment
 
@@ -148,20 +148,24 @@ def _notebook(path: Path) -> str:
     )
 
 
-def recognised(submission: Submission, courses: Sequence[Course], name: str | None) -> Course:
-    """The course of that name, or in that file, or the one whose functions a submission has most of."""
-    known = {c.name: c for c in courses}
-    if name is not None and name.endswith(".toml"):
+def named(courses: Mapping[str, Course], name: str) -> Course:
+    """The course of that name, or in that .toml file; an UnknownNameError names the nearest one."""
+    if name.endswith(".toml"):
         from refbp.oracle import toml_course
 
         return toml_course.read(name)
+    if name not in courses:
+        hint = did_you_mean(name, list(courses)) or f"; known: {listed(sorted(courses))}"
+        raise UnknownNameError(f"no course is called {name!r}{hint}.")
+    return courses[name]
+
+
+def recognised(submission: Submission, courses: Iterable[Course], name: str | None) -> Course:
+    """The course of that name, or in that file, or the one whose functions a submission has most of."""
+    known = {c.name: c for c in courses}
     if name is not None:
-        if name not in known:
-            raise UnreadableError(
-                f"no course is called {name!r}{did_you_mean(name, list(known))}; known: {listed(sorted(known))}."
-            )
-        return known[name]
-    ranked = sorted(((_match(submission, c), c) for c in courses), key=lambda m: -m[0])
+        return named(known, name)
+    ranked = sorted(((_match(submission, c), c) for c in known.values()), key=lambda m: -m[0])
     if not ranked or not ranked[0][0]:
         errors = [f.error for f in submission.files if f.error]
         if errors:

@@ -250,15 +250,16 @@ def dropout_backward(dout, mask):
 """
 
 
-def test_the_registry_finds_a_course_by_name_or_by_file():
+def test_a_course_is_found_by_name_or_by_file():
     from refbp import registry
     from refbp.errors import UnknownNameError
+    from refbp.oracle.submission import named
 
-    found = registry.Registry()
-    assert found.course(str(FILES / "uva.toml")).file.endswith("uva.toml")
-    assert found.course("dlfs").name == "dlfs"
+    courses = registry.Registry().courses
+    assert named(courses, str(FILES / "uva.toml")).file.endswith("uva.toml")
+    assert named(courses, "dlfs").name == "dlfs"
     with pytest.raises(UnknownNameError, match="did you mean needle"):
-        found.course("nedle")
+        named(courses, "nedle")
 
 
 def test_refbp_grade_takes_a_course_file(tmp_path):

@@ -22,7 +22,7 @@ from refbp.oracle.grading.intake import Source
 from refbp.oracle.grading.journal import Journal
 from refbp.oracle.grading.rubric import Rubric
 from refbp.oracle.isolation.result import text
-from refbp.oracle.submission import UnreadableError
+from refbp.oracle.submission import UnreadableError, named
 
 DIED = "the process that was grading it was ended from outside"
 HOPELESS = 4  # processes in a row that die
@@ -232,7 +232,7 @@ def _start(course: str, rubric: Rubric, seed: int, plugins_dirs: tuple[str, ...]
     from refbp import registry
 
     found = registry.use(registry.discover(plugins_dirs, strict=False))
-    _setting = Setting(found.course(course), rubric, seed, plugins_dirs)
+    _setting = Setting(named(found.courses, course), rubric, seed, plugins_dirs)
 
 
 def _end_with_parent(folder: str) -> None:
