@@ -19,7 +19,7 @@ _HOME = {
     **dict.fromkeys(("ValueRangeError", "UnknownNameError", "PluginError"), "refbp.errors"),
     "hookimpl": "refbp.hookspecs",
     "get": "refbp.registry",
-    "check": "refbp.oracle.inhand",
+    "check": "refbp.oracle.alike.inhand",
     **dict.fromkeys(("theta", "from_theta", "grad_vector", "total_loss", "gradient", "per_sample_gradients"), "refbp.network"),
 }
 _MODULES = ("layers", "losses", "optim", "numerics", "registry", "testing", "conformance")
@@ -81,6 +81,6 @@ if TYPE_CHECKING:
     from refbp.layers import *  # noqa: F403  # the layers are public names here too: refbp.Linear
     from refbp.losses import *  # noqa: F403
     from refbp.network import from_theta, grad_vector, gradient, per_sample_gradients, theta, total_loss
-    from refbp.oracle.inhand import check
+    from refbp.oracle.alike.inhand import check
     from refbp.registry import get
     from refbp.spec import Case, Convention, Exempt, Mistake, Spec, Waiver

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from command import refbp
 
-from refbp.oracle.inhand import check
+from refbp.oracle.alike.inhand import check
 from refbp.oracle.page import SIDE, flat, fragment, page
 
 HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=console.error(1)>\"'&"

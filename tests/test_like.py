@@ -11,11 +11,11 @@ from command import refbp
 import refbp as package
 from refbp import registry
 from refbp.errors import ArgumentError, UnknownNameError
+from refbp.oracle.alike.inhand import _function, check, model
+from refbp.oracle.alike.matching import LikeError, Offer
+from refbp.oracle.alike.plan import plan
 from refbp.oracle.callers import Local, Outcome
-from refbp.oracle.inhand import _function, check, model
 from refbp.oracle.isolation import Parameter
-from refbp.oracle.like import plan
-from refbp.oracle.matching import LikeError, Offer
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 MEAN = "reduction='mean'"

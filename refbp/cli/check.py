@@ -77,7 +77,7 @@ def check_command(
 
 def _like(found: Any, like: str, seed: int, hints: int) -> Any:
     """Functions of no course."""
-    from refbp.oracle import inhand
+    from refbp.oracle.alike import inhand
     from refbp.oracle.checking import Asked
 
     return inhand.in_file(found, inhand.model(like), Asked(seed, explain=hints > 0))

@@ -5,6 +5,7 @@ mathematics of each family of layers, :mod:`.shrink` the smallest failing input,
 
 Somebody's functions: :mod:`.exercise` says what a course asks for and :mod:`.calls` how it is called, :mod:`.attempt` puts one
 case to them, :mod:`.verdict` forms the verdict, :mod:`.checking` does it for a whole submission, isolated (:mod:`.isolation`).
+Functions of no course: :mod:`.alike`.
 
 Whole classes of students: :mod:`.grading`. A course's own tests: :mod:`.audit` and :mod:`.suite`.
 """

@@ -13,7 +13,7 @@ import numpy as np
 
 from refbp.contract import Layer, is_training
 from refbp.errors import RefbpError, listed
-from refbp.oracle.matching import LikeError, Matched
+from refbp.oracle.alike.matching import LikeError, Matched
 from refbp.shapes import parse
 from refbp.spec import Case
 

@@ -20,15 +20,15 @@ import numpy as np
 from refbp.contract import Layer
 from refbp.errors import RefbpError
 from refbp.oracle import layout
-from refbp.oracle.arrangement import Arrangement, arrangements
+from refbp.oracle.alike.arrangement import Arrangement, arrangements
+from refbp.oracle.alike.cases import Cases, resized, takeable
+from refbp.oracle.alike.gradients import Order, reference, shape_of
+from refbp.oracle.alike.matching import Function, LikeError, Matched, Offer, matched
+from refbp.oracle.alike.matching import plain as lower
 from refbp.oracle.attempt import Problem, attempt, draw, plain, readable
 from refbp.oracle.callers import Caller
 from refbp.oracle.calls import CallFailed, Scene
 from refbp.oracle.exercise import Exercise
-from refbp.oracle.likecases import Cases, resized, takeable
-from refbp.oracle.likegrads import Order, reference, shape_of
-from refbp.oracle.matching import Function, LikeError, Matched, Offer, matched
-from refbp.oracle.matching import plain as lower
 from refbp.oracle.observation import differs
 from refbp.spec import Case, Spec
 

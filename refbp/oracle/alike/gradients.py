@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from refbp.oracle import layout
+from refbp.oracle.alike.matching import Function, LikeError, Matched, Offer, synonyms
+from refbp.oracle.alike.matching import plain as lower
 from refbp.oracle.attempt import Problem, Run, plain
 from refbp.oracle.calls import Scene
-from refbp.oracle.matching import Function, LikeError, Matched, Offer, synonyms
-from refbp.oracle.matching import plain as lower
 
 PREFIXES = ("dl_d", "dld", "grad_", "d_", "g_", "d", "g")
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from refbp.contract import Layer
 from refbp.errors import ArgumentError
+from refbp.oracle.alike.matching import Function, LikeError
+from refbp.oracle.alike.plan import Model, Plan, plan, returned
 from refbp.oracle.callers import Caller, Isolated, Local
 from refbp.oracle.checking import Asked, Report, check_exercise, explained, isolated, protections
 from refbp.oracle.exercise import Course
-from refbp.oracle.like import Model, Plan, plan, returned
-from refbp.oracle.matching import Function, LikeError
 from refbp.oracle.submission import File, Submission
 from refbp.oracle.verdict import Row, better
 
