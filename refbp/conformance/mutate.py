@@ -10,6 +10,7 @@ layer's to notice, and counts there. What is left meets every check, and survive
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -135,7 +136,9 @@ def score(entry: Entry, seed: int = SEED) -> Score:
                 problem = f"case {trial.id}, check {name}: {outcome.message}"
                 return Score(entry.name, entry.source, (), f"it is wrong as it stands ({problem})")
     bench = _Bench(entry, trials)
-    fates = tuple(bench.fate(m) for m in mutants(entry.spec.layer))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a mutant may take the mean of nothing; that is not for the reader's eyes
+        fates = tuple(bench.fate(m) for m in mutants(entry.spec.layer))
     return Score(entry.name, entry.source, fates, seconds=time.process_time() - start)
 
 
