@@ -168,3 +168,10 @@ def test_the_options_of_two_tables_do_not_go_together():
     found = refbp("mutate", "ReLU", "--compare", "--summary")
     assert found.returncode == 2
     assert "--compare prints another table than the score" in found.stderr
+
+
+def test_a_layers_mutants_shared_out_among_processes_have_the_same_fates():
+    entry = registry.current().get("ReLU")
+    alone, shared = mutate.score(entry), mutate.in_parts(entry, mutate.SEED, 2, ())
+    assert shared is not None
+    assert [f.data() for f in shared.fates] == [f.data() for f in alone.fates]

@@ -13,6 +13,8 @@ from refbp.cli._common import columns, load, plugins_option, progress_bar, write
 from refbp.errors import UnknownNameError
 from refbp.registry import Entry
 
+MANY = 100  # mutants of one layer: sharing them out among processes costs a second or two
+
 
 @click.command("mutate", short_help="Score a layer's proof: break its source, and see what notices.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -52,18 +54,25 @@ def mutate_command(
     if not entries:
         raise UnknownNameError(f"nothing is selected: plugin {only_plugin} provides none of {', '.join(names)}.")
 
-    from refbp.conformance import mutate, parallel
+    from refbp.conformance import parallel
+
+    shared = not compare and len(entries) == 1 and jobs != 1 and _many(entries[0])
+    count = parallel.jobs_for(jobs, 60 if shared else 60 * (len(entries) - 1))
+    if count > 1 and not compare:
+        parallel.prepare()
+
+    from refbp.conformance import mutate
     from refbp.conformance.trial import SEED
 
     if compare and (fail_under is not None or equivalent or summary):
         raise click.UsageError("--compare prints another table than the score: leave the options of the score out.")
     if compare:
         return _compare(entries, SEED if seed is None else seed, jobs, json_file, plugins_dirs)
-    count = parallel.jobs_for(jobs, 60 * (len(entries) - 1))
     scores: dict[str, mutate.Score] = {}
+    seed = SEED if seed is None else seed
     with ExitStack() as stack:
         advance = progress_bar(stack, len(entries))
-        for entry, found in parallel.each(entries, mutate.score, (SEED if seed is None else seed,), count, plugins_dirs):
+        for entry, found in _each(entries, seed, count, plugins_dirs, shared):
             scores[entry.name] = found or mutate.Score(entry.name, entry.source, (), "the process that ran it died")
             advance(entry.name)
     ordered = [scores[e.name] for e in entries]
@@ -84,6 +93,21 @@ def mutate_command(
     wrong = any(s.problem for s in ordered)
     low = fail_under is not None and (total.percent is None or total.percent < fail_under)
     return 1 if wrong or low else 0
+
+
+def _many(entry: Entry) -> bool:
+    from refbp.conformance.mutants import mutants
+
+    return len(list(mutants(entry.spec.layer))) >= MANY
+
+
+def _each(entries: list[Entry], seed: int, count: int, plugins_dirs: tuple[str, ...], shared: bool) -> Any:
+    """Layers side by side; of one layer alone, its mutants, where they are so many that starting processes pays."""
+    from refbp.conformance import mutate, parallel
+
+    if shared and count > 1:
+        return [(entries[0], mutate.in_parts(entries[0], seed, count, plugins_dirs))]
+    return parallel.each(entries, mutate.score, (seed,), count, plugins_dirs)
 
 
 def summary_rows(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

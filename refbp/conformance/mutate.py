@@ -13,6 +13,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refbp import registry
-from refbp.conformance import survivors
+from refbp.conformance import parallel, survivors
 from refbp.conformance.checks import CHECKS
 from refbp.conformance.checks._base import batch_axes
 from refbp.conformance.clock import TooLong, limited
@@ -125,8 +126,8 @@ class Score:
         }
 
 
-def score(entry: Entry, seed: int = SEED) -> Score:
-    """The fate of every mutant of one layer."""
+def score(entry: Entry, seed: int = SEED, part: int = 0, parts: int = 1) -> Score:
+    """The fate of every mutant of one layer, or of every so many-th: a part of them."""
     start = time.process_time()
     trials = [Trial(entry.spec, i, seed) for i in range(len(entry.spec.cases))]
     for trial in trials:
@@ -138,8 +139,24 @@ def score(entry: Entry, seed: int = SEED) -> Score:
     bench = _Bench(entry, trials)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a mutant may take the mean of nothing; that is not for the reader's eyes
-        fates = tuple(bench.fate(m) for m in mutants(entry.spec.layer))
+        fates = tuple(bench.fate(m) for m in list(mutants(entry.spec.layer))[part::parts])
     return Score(entry.name, entry.source, fates, seconds=time.process_time() - start)
+
+
+def in_parts(entry: Entry, seed: int, jobs: int, plugins_dirs: Sequence[str]) -> Score | None:
+    """One layer's score, its mutants shared out among processes; None where one of them died."""
+    try:
+        with parallel.pool(jobs, plugins_dirs) as processes:
+            asked = [processes.submit(parallel.on, score, entry.name, (seed, k, jobs)) for k in range(jobs)]
+            parts: list[Score] = [a.result() for a in asked]
+    except BrokenProcessPool:
+        return None
+    if parts[0].problem:
+        return parts[0]
+    fates: list[Fate | None] = [None] * sum(len(p.fates) for p in parts)
+    for k, part in enumerate(parts):
+        fates[k::jobs] = part.fates
+    return Score(entry.name, entry.source, tuple(f for f in fates if f), seconds=sum(p.seconds for p in parts))
 
 
 def total(scores: Sequence[Score], name: str, source: str = "") -> Score:

@@ -38,7 +38,7 @@ def each(
     while waiting:
         done: set[str] = set()
         with pool(jobs, plugins_dirs) as processes:
-            futures: dict[Future[T], str] = {processes.submit(_work, work, n, arguments): n for n in waiting}
+            futures: dict[Future[T], str] = {processes.submit(on, work, n, arguments): n for n in waiting}
             try:
                 while futures:
                     for future in wait(futures, return_when=FIRST_COMPLETED).done:
@@ -56,7 +56,7 @@ def each(
             first, *waiting = waiting
             with pool(1, plugins_dirs) as processes:
                 try:
-                    yield by_name[first], processes.submit(_work, work, first, arguments).result()
+                    yield by_name[first], processes.submit(on, work, first, arguments).result()
                 except BrokenProcessPool:
                     yield by_name[first], None
 
@@ -87,7 +87,8 @@ def _start(plugins_dirs: tuple[str, ...]) -> None:
     registry.use(registry.discover(plugins_dirs, strict=False))
 
 
-def _work(work: Work[T], name: str, arguments: tuple[Any, ...]) -> T:
+def on(work: Work[T], name: str, arguments: tuple[Any, ...]) -> T:
+    """``work(entry, *arguments)``, in a process that has found the entry for itself."""
     return work(registry.current().get(name), *arguments)
 
 
