@@ -1,6 +1,8 @@
 """The command line, as a user meets it: what it prints, its exit codes, JSON and JUnit, pipes and mistakes."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -212,3 +214,13 @@ def test_the_ledger_gives_torchs_value_and_the_one_sided_slopes():
     waiver = next(r for r in rows if r["op"] == "CELU" and "alpha" in r["what"])
     assert waiver["torch"] != waiver["witness"]
     assert waiver["torch"][:6] == waiver["witness"][:6]
+
+
+def test_an_interrupt_while_processes_are_starting_is_one_line():
+    asked = [sys.executable, "-m", "refbp", "verify", "--jobs", "2"]
+    run = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert run.stdout.readline().startswith("refbp")  # by then a server for the others is importing torch
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert said.split() == ["refbp:", "interrupted."]

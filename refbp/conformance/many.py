@@ -112,9 +112,6 @@ def fuzz(recipe: Recipe, indices: range, jobs: int, plugins_dirs: Sequence[str])
                         yield found
             except BrokenProcessPool:
                 broken = True
-            except BaseException:
-                processes.shutdown(wait=False, cancel_futures=True)
-                raise
         chunks = [c for c in chunks if c not in done]
         if broken and (jobs == 1 or len(chunks) == 1):  # the only one left; or, as one process takes them in order, the first
             first, *chunks = chunks

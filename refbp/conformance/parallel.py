@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -48,9 +50,6 @@ def each(
                         yield by_name[name], result
             except BrokenProcessPool:
                 pass  # whoever died is among those not done: the first of them is tried again alone
-            except BaseException:
-                processes.shutdown(wait=False, cancel_futures=True)
-                raise
         waiting = [n for n in waiting if n not in done]
         if waiting:
             first, *waiting = waiting
@@ -61,9 +60,33 @@ def each(
                     yield by_name[first], None
 
 
-def pool(jobs: int, plugins_dirs: Sequence[str]) -> ProcessPoolExecutor:
-    """Processes of their own, each with these plugins."""
-    return ProcessPoolExecutor(jobs, _context(), initializer=_start, initargs=(tuple(plugins_dirs),))
+@contextlib.contextmanager
+def pool(jobs: int, plugins_dirs: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
+    """Processes of their own, each with these plugins. Whatever ends the block early, an interrupt or its reader, ends them."""
+    prepare()
+    with ProcessPoolExecutor(jobs, _context(), initializer=_start, initargs=(tuple(plugins_dirs),)) as processes:
+        try:
+            yield processes
+        except BrokenProcessPool:
+            raise
+        except BaseException as ended:
+            for process in list((processes._processes or {}).values()):  # their own way to end waits for their work
+                process.kill()
+            if isinstance(ended, KeyboardInterrupt):
+                _end_server()
+            processes.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end_server() -> None:
+    """What the server has been asked for and has not begun would find nothing of this process left, and say so at length."""
+    if _context().get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def prepare() -> None:
@@ -72,7 +95,21 @@ def prepare() -> None:
         from multiprocessing import forkserver
 
         context.set_forkserver_preload(["refbp.conformance.verify"])
-        forkserver.ensure_running()
+        with _without_interrupts():
+            forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A process that is started meanwhile never sees Ctrl-C: the server of the others would end its import with a traceback."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _context() -> BaseContext:
