@@ -16,7 +16,9 @@ INSTALLS = re.compile(r"python -m pip install")
 
 
 def _commands(text):
-    lines = [line.strip().removeprefix("$ ") for line in text.splitlines()]
+    """The commands of a page: not what stands in blocks of output, where a line may begin with the same word."""
+    shown = re.sub(r"```text\n.*?```", "", text, flags=re.S)
+    lines = [line.strip().removeprefix("$ ") for line in shown.splitlines()]
     return [line.split("#")[0].strip() for line in lines if line.startswith("refbp ") or "&& refbp" in line]
 
 
