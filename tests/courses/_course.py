@@ -162,3 +162,18 @@ def caught(row: Row) -> bool:
 def told(row: Row, wrong: Wrong) -> bool:
     """Whether what is said is what is wrong."""
     return bool(wrong.says) and re.search(wrong.says, words(row)) is not None and wrong.verdict in {"", row.verdict}
+
+
+def hold(row: Row, wrong: Wrong) -> None:
+    """A mistake must be caught; where words are expected, they must be said first."""
+    assert caught(row), f"{wrong}: {row.verdict}"
+    assert not wrong.says or told(row, wrong), f"{wrong}: {row.verdict}: {words(row)}"
+
+
+def enough(mistakes: Sequence[Wrong]) -> None:
+    """At least ten mistakes of a course, and words expected of nine in ten: that they come is what :func:`hold` holds.
+
+    Counted from what is expected, not from what has run: mistakes are tried in several processes, none of which sees all.
+    """
+    assert len(mistakes) >= 10
+    assert sum(bool(w.says) for w in mistakes) >= 0.9 * len(mistakes)

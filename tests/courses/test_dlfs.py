@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from courses._course import Wrong, caught, checked, found, told, words
+from courses._course import Wrong, checked, enough, found, hold
 
 HERE = Path(__file__).with_name("dlfs") / "right"
 ONE, TWO = HERE / "volume1.py", HERE / "volume2.py"
@@ -117,7 +117,6 @@ SECOND = [
 
 ALL = [(FIRST, ONE), (SECOND, TWO)]
 MISTAKES = [(path, wrong) for wrongs, path in ALL for wrong in wrongs]
-EXPLAINED: dict[Wrong, bool] = {}
 
 
 @pytest.mark.parametrize("path", [ONE, TWO], ids=lambda p: p.stem)
@@ -129,13 +128,8 @@ def test_a_right_solution_is_ok_in_every_tier(path):
 
 @pytest.mark.parametrize(("path", "wrong"), MISTAKES, ids=[str(w) for _, w in MISTAKES])
 def test_a_wrong_solution_is_caught(path, wrong):
-    row = found("dlfs", path, wrong)
-    assert caught(row)
-    EXPLAINED[wrong] = told(row, wrong)
-    assert not wrong.says or EXPLAINED[wrong], words(row)
+    hold(found("dlfs", path, wrong), wrong)
 
 
 def test_nine_of_ten_are_explained():
-    if len(EXPLAINED) < len(MISTAKES):
-        pytest.skip("not all of them ran in this process")
-    assert sum(EXPLAINED.values()) >= 0.9 * len(EXPLAINED)
+    enough([w for _, w in MISTAKES])
