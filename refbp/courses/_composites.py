@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refbp.contract import Array, Forward, Grads, Layer, State, Step
+from refbp.contract import Array, Forward, Grads, Layer, Saved, State, Step
 from refbp.layers._pooling import taps
 from refbp.layers.linear import Linear
+from refbp.layers.normalization import BatchNorm1d, BatchNorm2d
 from refbp.layers.pooling import MaxPool2d
 
 Shape = tuple[int, ...]
@@ -23,16 +24,10 @@ class _Scored(NamedTuple):
     decay: dict[str, Array]  # the regulariser's gradients, for an upstream of 1
 
 
-@dataclass(frozen=True)
-class Scored(Layer[_Scored]):
-    r"""y = body(x), loss = head(y, target) + λ/2N Σ W²;   dx and dW are the body's, of ∂head/∂y + dy, and dW has λ/N W besides.
-
-    Every weight that is a matrix is regularised, no bias is. Shapes: x as the body's, target as y; y, loss ().
-    """
+class OfBody(Layer[Saved]):
+    """A layer whose state is that of its ``body``, and whose first input is the body's."""
 
     body: Layer[Any]
-    head: Layer[Any]  # not called loss: that is what courses call its value
-    lambd: float = 0.0
 
     def params(self) -> dict[str, Shape]:
         return self.body.params()
@@ -44,16 +39,28 @@ class Scored(Layer[_Scored]):
         """The body's."""
         return self.body.init(rng, dtype)
 
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The body's: x is its input."""
+        return self.body.sizes
+
+
+@dataclass(frozen=True)
+class Scored(OfBody[_Scored]):
+    r"""y = body(x), loss = head(y, target) + λ/2N Σ W²;   dx and dW are the body's, of ∂head/∂y + dy, and dW has λ/N W besides.
+
+    Every weight that is a matrix is regularised, no bias is. Shapes: x as the body's, target as y; y, loss ().
+    """
+
+    body: Layer[Any]
+    head: Layer[Any]  # not called loss: that is what courses call its value
+    lambd: float = 0.0
+
     def inputs(self) -> dict[str, str]:
         return {"x": self.body.inputs()["x"], "target": "any (*target)"}
 
     def outputs(self) -> dict[str, str]:
         return {"y": "(*y)", "loss": "()"}
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """The body's: x is its input."""
-        return self.body.sizes
 
     def forward(self, state: Mapping[str, Array], x: Array, target: Array) -> Forward[_Scored]:
         body = self.body(state, x)
@@ -97,3 +104,25 @@ class SharedMaxPool2d(MaxPool2d):
         for windows, read in taps(self.axes(x.shape)):
             dx[read] += dy[windows] * (x[read] == y[windows])
         return Grads(dx)
+
+
+class _Biased:
+    """Running statistics as courses keep them: of the variance that x̂ is divided by, the biased one; torch's is unbiased."""
+
+    momentum: float | None
+
+    def tracked(self, state: Mapping[str, Array], mean: Array, var: Array, count: int) -> dict[str, Array]:
+        """A running value becomes (1 − m) running + m · new."""
+        m = self.momentum or 0.0
+        new = {"running_mean": mean, "running_var": var}
+        return {n: (1 - m) * state[n] + m * a.reshape(-1) for n, a in new.items()}
+
+
+@dataclass(frozen=True)
+class BiasedBatchNorm1d(_Biased, BatchNorm1d):
+    r"""y = γ x̂ + β, with a running variance that is biased. Shapes: x (N, num_features), y as x."""
+
+
+@dataclass(frozen=True)
+class BiasedBatchNorm2d(_Biased, BatchNorm2d):
+    r"""y = γ x̂ + β, with a running variance that is biased. Shapes: x (N, num_features, H, W), y as x."""

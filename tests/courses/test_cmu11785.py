@@ -7,9 +7,8 @@ import pytest
 import torch
 from courses._course import Wrong, caught, checked, course, enough, found, hold
 
+from refbp.courses._composites import BiasedBatchNorm1d, BiasedBatchNorm2d
 from refbp.courses.cmu11785.references import (
-    BiasedBatchNorm1d,
-    BiasedBatchNorm2d,
     MomentumSteps,
     PosteriorCTC,
     Subsampling,

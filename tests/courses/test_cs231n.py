@@ -10,8 +10,9 @@ from courses.cs231n.wrong import WRONG
 
 from refbp import optim
 from refbp.contract import State
+from refbp.courses._composites import BiasedBatchNorm1d
 from refbp.courses.cs231n import layers
-from refbp.courses.cs231n.references import CourseBatchNorm1d, HingeLoss, Regularised
+from refbp.courses.cs231n.references import HingeLoss, Regularised
 from refbp.courses.cs231n.updates import Descent, Moments, Momentum, RootMeanSquare
 from refbp.layers import Linear, ReLU, Sequential
 
@@ -190,7 +191,7 @@ def test_a_regularised_network_is_what_autograd_makes_of_it(factor, hinge):
 
 
 def test_the_running_variance_of_the_course_is_biased():
-    layer = CourseBatchNorm1d(3, momentum=0.2)
+    layer = BiasedBatchNorm1d(3, momentum=0.2)
     state = State({**layer.init(np.random.default_rng(0)), "running_var": np.array([1.0, 2.0, 3.0])}, set(layer.buffers()))
     x = np.random.default_rng(3).normal(size=(5, 3))
     updates = layer(state, x).updates

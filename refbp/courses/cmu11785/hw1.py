@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from refbp.contract import Layer
-from refbp.courses._composites import RowLinear
-from refbp.courses.cmu11785.references import BiasedBatchNorm1d, Swish, TableMSELoss
+from refbp.courses._composites import BiasedBatchNorm1d, RowLinear
+from refbp.courses.cmu11785.references import Swish, TableMSELoss
 from refbp.draws import Draw, constant, exactly, normal, special
 from refbp.layers.activation import GELU, ReLU, Sigmoid, Tanh
 from refbp.layers.dropout import Dropout

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from refbp.courses._composites import BiasedBatchNorm2d
 from refbp.courses.cmu11785.hw1 import batchnorm
-from refbp.courses.cmu11785.references import BiasedBatchNorm2d, Subsampling, UpsampledConvolution, ZeroInsertion
+from refbp.courses.cmu11785.references import Subsampling, UpsampledConvolution, ZeroInsertion
 from refbp.draws import constant, exactly, normal
 from refbp.layers.convolution import Conv1d, Conv2d
 from refbp.layers.pooling import AvgPool2d, MaxPool2d

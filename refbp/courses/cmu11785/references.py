@@ -10,7 +10,6 @@ import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer, State, Step
 from refbp.layers.convolution import Conv1d, Conv2d
-from refbp.layers.normalization import BatchNorm1d, BatchNorm2d
 from refbp.losses.regression import MSELoss
 from refbp.losses.sequence import CTCLoss
 
@@ -204,29 +203,7 @@ class PosteriorCTC(Layer[_Posterior]):
         return Grads(-dnll / y.shape[1] * gamma / y, None, None, None)
 
 
-# Batch normalisation and steps ---------------------------------------------------------------------------------------
-
-
-class _Biased:
-    """Running statistics of the variance that x̂ is divided by, the biased one; torch keeps the unbiased one."""
-
-    momentum: float | None
-
-    def tracked(self, state: Mapping[str, Array], mean: Array, var: Array, count: int) -> dict[str, Array]:
-        """A running value becomes α running + (1 − α) new, α = 1 − momentum."""
-        alpha = 1 - (self.momentum or 0.0)
-        new = {"running_mean": mean, "running_var": var}
-        return {n: alpha * state[n] + (1 - alpha) * a.reshape(-1) for n, a in new.items()}
-
-
-@dataclass(frozen=True)
-class BiasedBatchNorm1d(_Biased, BatchNorm1d):
-    r"""y = γ x̂ + β. Shapes: x (N, num_features), y as x; running statistics (num_features)."""
-
-
-@dataclass(frozen=True)
-class BiasedBatchNorm2d(_Biased, BatchNorm2d):
-    r"""y = γ x̂ + β. Shapes: x (N, num_features, H, W), y as x; running statistics (num_features)."""
+# Steps ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from refbp.courses._composites import BiasedBatchNorm2d
 from refbp.courses.cs231n.layers import NEW, OLD, STATISTICS
-from refbp.courses.cs231n.references import CourseBatchNorm2d
 from refbp.draws import constant, exactly, normal
 from refbp.layers.activation import ReLU
 from refbp.layers.container import Sequential
@@ -69,14 +69,14 @@ SPATIAL_BATCHNORM = Exercise(
     outputs=NEW,
     tiers={
         "std": [
-            Case(CourseBatchNorm2d(3), normal(2, 3, 4, 5), id="eps 1e-5"),
-            Case(CourseBatchNorm2d(2, eps=0.01, momentum=0.3), normal(3, 2, 5, 4, mean=2.0, std=0.3), id="eps 0.01"),
+            Case(BiasedBatchNorm2d(3), normal(2, 3, 4, 5), id="eps 1e-5"),
+            Case(BiasedBatchNorm2d(2, eps=0.01, momentum=0.3), normal(3, 2, 5, 4, mean=2.0, std=0.3), id="eps 0.01"),
         ],
         "degenerate": [
-            Case(CourseBatchNorm2d(3, eps=0.01), normal(1, 3, 2, 5), id="one picture"),
-            Case(CourseBatchNorm2d(3, eps=0.01), normal(5, 3, 1, 1), id="one pixel"),
+            Case(BiasedBatchNorm2d(3, eps=0.01), normal(1, 3, 2, 5), id="one picture"),
+            Case(BiasedBatchNorm2d(3, eps=0.01), normal(5, 3, 1, 1), id="one pixel"),
         ],
-        "dtype": [Case(CourseBatchNorm2d(3, eps=0.01), normal(2, 3, 4, 5), id="float32")],
+        "dtype": [Case(BiasedBatchNorm2d(3, eps=0.01), normal(2, 3, 4, 5), id="float32")],
     },
 )
 SPATIAL_BATCHNORM_TEST = Exercise(
@@ -86,7 +86,7 @@ SPATIAL_BATCHNORM_TEST = Exercise(
     "out, cache = spatial_batchnorm_forward(x, gamma, beta, bn_param)",
     arrays={"x": "x", "gamma": "weight", "beta": "bias", "running_mean": "running_mean", "running_var": "running_var"},
     outputs={"out": "y"},
-    tiers={"mode": [Case(CourseBatchNorm2d(3, eps=0.01, training=False), normal(2, 3, 4, 5), id="test")]},
+    tiers={"mode": [Case(BiasedBatchNorm2d(3, eps=0.01, training=False), normal(2, 3, 4, 5), id="test")]},
     forward_name="spatial_batchnorm_forward",
 )
 GROUPNORM = Exercise(
@@ -140,7 +140,7 @@ CONV_BN_RELU = Exercise(
     outputs={"out": "y"},
     tiers={
         "std": [
-            Case(Sequential(Conv2d(3, 2, 3, padding=1), CourseBatchNorm2d(2, eps=0.01), ReLU()), normal(2, 3, 4, 5), id="pad 1")
+            Case(Sequential(Conv2d(3, 2, 3, padding=1), BiasedBatchNorm2d(2, eps=0.01), ReLU()), normal(2, 3, 4, 5), id="pad 1")
         ]
     },
 )

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from refbp.contract import Layer
-from refbp.courses.cs231n.references import CourseBatchNorm1d, HingeLoss
+from refbp.courses._composites import BiasedBatchNorm1d
+from refbp.courses.cs231n.references import HingeLoss
 from refbp.draws import Draw, exactly, labels, normal, special
 from refbp.layers.activation import ReLU
 from refbp.layers.container import Sequential
@@ -120,13 +121,13 @@ BATCHNORM = Exercise(
     outputs=NEW,
     tiers={
         "std": [
-            Case(CourseBatchNorm1d(5, eps=1e-5), normal(7, 5), id="eps 1e-5"),
-            Case(CourseBatchNorm1d(3, eps=0.01, momentum=0.3), normal(11, 3, mean=2.0, std=0.3), id="eps 0.01"),
-            Case(CourseBatchNorm1d(4, eps=0.01), normal(4, 4), id="as many rows as columns"),
+            Case(BiasedBatchNorm1d(5, eps=1e-5), normal(7, 5), id="eps 1e-5"),
+            Case(BiasedBatchNorm1d(3, eps=0.01, momentum=0.3), normal(11, 3, mean=2.0, std=0.3), id="eps 0.01"),
+            Case(BiasedBatchNorm1d(4, eps=0.01), normal(4, 4), id="as many rows as columns"),
         ],
-        "degenerate": [Case(CourseBatchNorm1d(3, eps=0.01), normal(2, 3), id="two rows")],
-        "stability": [Case(CourseBatchNorm1d(3, eps=1e-3), flat_column(7, 3), id="a column without variance")],
-        "dtype": [Case(CourseBatchNorm1d(5, eps=1e-2), normal(7, 5), id="float32")],
+        "degenerate": [Case(BiasedBatchNorm1d(3, eps=0.01), normal(2, 3), id="two rows")],
+        "stability": [Case(BiasedBatchNorm1d(3, eps=1e-3), flat_column(7, 3), id="a column without variance")],
+        "dtype": [Case(BiasedBatchNorm1d(5, eps=1e-2), normal(7, 5), id="float32")],
     },
     convention="the running variance is that of the biased variance, by which x̂ is divided",
 )
@@ -144,8 +145,8 @@ BATCHNORM_TEST = Exercise(
     outputs={"out": "y"},
     tiers={
         "mode": [
-            Case(CourseBatchNorm1d(5, eps=0.01, training=False), normal(7, 5), id="test"),
-            Case(CourseBatchNorm1d(3, eps=0.1, training=False), normal(1, 3), id="test, one row"),
+            Case(BiasedBatchNorm1d(5, eps=0.01, training=False), normal(7, 5), id="test"),
+            Case(BiasedBatchNorm1d(3, eps=0.1, training=False), normal(1, 3), id="test, one row"),
         ]
     },
     forward_name="batchnorm_forward",
@@ -232,7 +233,7 @@ AFFINE_BN_RELU = Exercise(
     backward="dx, dw, _, dgamma, dbeta = affine_bn_relu_backward(dout, cache)",  # db is a rounding error: the mean takes b away
     arrays={"x": "x", **_NORMED},
     outputs={"out": "y"},
-    tiers={"std": [Case(Sequential(Linear(6, 5), CourseBatchNorm1d(5, eps=0.01), ReLU()), normal(7, 6), id="seven rows")]},
+    tiers={"std": [Case(Sequential(Linear(6, 5), BiasedBatchNorm1d(5, eps=0.01), ReLU()), normal(7, 6), id="seven rows")]},
 )
 EXERCISES = [
     AFFINE,

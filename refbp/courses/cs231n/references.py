@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from refbp.contract import Array, Forward, Grads, Layer, State, Step
+from refbp.contract import Array, Forward, Grads, Layer, Step
+from refbp.courses._composites import OfBody
 from refbp.courses.cs231n import mistakes
 from refbp.layers.container import Sequential
-from refbp.layers.normalization import BatchNorm1d, BatchNorm2d
 from refbp.losses.classification import CrossEntropyLoss
 from refbp.spec import Mistake
 
@@ -60,7 +59,7 @@ class _Penalised(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Regularised(Layer[_Penalised]):
+class Regularised(OfBody[_Penalised]):
     r"""loss = head(scores, target) + factor · reg · Σ W², scores = body(x);   dW = the body's + 2 factor reg W.
 
     The head is a cross-entropy, or a HingeLoss where ``hinge`` says so. Every matrix and kernel is regularised; biases,
@@ -83,26 +82,11 @@ class Regularised(Layer[_Penalised]):
         """The loss of the scores."""
         return HingeLoss() if self.hinge else CrossEntropyLoss()
 
-    def params(self) -> dict[str, Shape]:
-        return self.body.params()
-
-    def buffers(self) -> dict[str, Shape]:
-        return self.body.buffers()
-
-    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> State:
-        """The body's."""
-        return self.body.init(rng, dtype)
-
     def inputs(self) -> dict[str, str]:
         return {"x": self.body.inputs()["x"], "target": "index (N)"}
 
     def outputs(self) -> dict[str, str]:
         return {"loss": "()", "scores": "(N, C)"}
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """The body's: x is its input."""
-        return self.body.sizes
 
     def forward(self, state: Mapping[str, Array], x: Array, target: Array) -> Forward[_Penalised]:
         body = self.body(state, x)
@@ -117,23 +101,3 @@ class Regularised(Layer[_Penalised]):
         grads = body.backward(head.backward(dloss).inputs[0] + dscores)
         decay = {n: 2 * self.factor * self.reg * dloss * w for n, w in W.items()}
         return Grads(grads.inputs[0], None, **{n: g + decay[n] if n in decay else g for n, g in grads.params.items()})
-
-
-class _Biased:
-    """Running statistics as the course keeps them: of the variance that x̂ is divided by, which is the biased one."""
-
-    def tracked(self, state: Mapping[str, Array], mean: Array, var: Array, count: int) -> dict[str, Array]:
-        """A running value becomes (1 − m) running + m · new."""
-        m: float = self.momentum  # type: ignore[attr-defined]  # a batch norm has it
-        new = {"running_mean": mean, "running_var": var}
-        return {n: (1 - m) * state[n] + m * a.reshape(-1) for n, a in new.items()}
-
-
-@dataclass(frozen=True)
-class CourseBatchNorm1d(_Biased, BatchNorm1d):
-    r"""y = γ x̂ + β, with a running variance that is biased. Shapes: x (N, num_features), y as x."""
-
-
-@dataclass(frozen=True)
-class CourseBatchNorm2d(_Biased, BatchNorm2d):
-    r"""y = γ x̂ + β, with a running variance that is biased. Shapes: x (N, num_features, H, W), y as x."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from refbp.courses.cs231n.references import CourseBatchNorm1d
+from refbp.courses._composites import BiasedBatchNorm1d
 from refbp.draws import Draw, exactly, labels, normal, special
 from refbp.layers.activation import ReLU, Sigmoid
 from refbp.layers.arithmetic import Add, Mul
@@ -122,12 +122,12 @@ def batchnorm(eps: float, convention: str) -> Exercise:
         convention=convention,
         tiers={
             "std": [
-                Case(CourseBatchNorm1d(5, eps=eps), normal(7, 5), id="seven rows"),
-                Case(CourseBatchNorm1d(3, eps=eps), normal(11, 3, mean=2.0, std=0.3), id="eleven rows"),
+                Case(BiasedBatchNorm1d(5, eps=eps), normal(7, 5), id="seven rows"),
+                Case(BiasedBatchNorm1d(3, eps=eps), normal(11, 3, mean=2.0, std=0.3), id="eleven rows"),
             ],
-            "degenerate": [Case(CourseBatchNorm1d(3, eps=eps), normal(2, 3), id="two rows")],
+            "degenerate": [Case(BiasedBatchNorm1d(3, eps=eps), normal(2, 3), id="two rows")],
             "stability": [
-                Case(CourseBatchNorm1d(2, eps=eps), exactly([[1.0, 2.0], [1.0, 0.0], [1.0, 5.0]]), id="a constant column"),
+                Case(BiasedBatchNorm1d(2, eps=eps), exactly([[1.0, 2.0], [1.0, 0.0], [1.0, 5.0]]), id="a constant column"),
             ],
         },
         **_BATCHNORM,
@@ -145,7 +145,7 @@ BATCHNORM_TEST = Exercise(
     arrays={"x": "x", "gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"},
     outputs={"out": "y"},
     rtol=1e-5,
-    tiers={"mode": [Case(CourseBatchNorm1d(5, eps=1e-6, training=False), normal(7, 5), id="evaluation")]},
+    tiers={"mode": [Case(BiasedBatchNorm1d(5, eps=1e-6, training=False), normal(7, 5), id="evaluation")]},
 )
 _DROPPED = {
     "std": [Case(Dropout(0.3), normal(7, 5), id="0.3"), Case(Dropout(0.5), normal(2, 3, 11), id="0.5")],
