@@ -330,12 +330,13 @@ def _file_importer(path: Path) -> Callable[[], ModuleType]:
         full = path.resolve()
         name = f"refbp_plugin_{full.stem}_{hashlib.sha1(str(full).encode()).hexdigest()[:8]}"
         spec = importlib.util.spec_from_file_location(name, full)
-        if spec is None or spec.loader is None:
+        if spec is None:
             raise PluginError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses looks its module up while the class is made
         try:
-            spec.loader.exec_module(module)
+            # What the file says now: bytecode of an edit of the same size within the same second would pass for it
+            exec(compile(full.read_bytes(), str(full), "exec", dont_inherit=True), module.__dict__)
         except BaseException:
             del sys.modules[name]
             raise

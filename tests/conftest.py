@@ -1,10 +1,17 @@
 """What several test files share."""
 
 import functools
+import os
 
 import pytest
 
 from refbp import registry
+
+# Commands that the tests start print what they print in a person's terminal. Where CI is set, say, pytest repeats every
+# failure whole in its summary, and FORCE_COLOR puts escapes between the words
+CIRCUMSTANCES = ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "COLUMNS", "PYTEST_ADDOPTS")
+for _name in CIRCUMSTANCES:
+    os.environ.pop(_name, None)
 
 
 @functools.cache

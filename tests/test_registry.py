@@ -1,5 +1,7 @@
 """Plugins: isolation, provenance, clashes, and a sentence for everything that can be wrong with one."""
 
+import os
+import sys
 import textwrap
 
 import pytest
@@ -150,6 +152,17 @@ def test_two_files_of_one_name_name_both_sides(tmp_path):
     (failure,) = found.failures
     assert str(tmp_path / "a" / "same.py") in failure.error
     assert "Samea" in found.entries
+
+
+def test_an_edit_of_the_same_size_within_the_same_second_is_what_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "twice.py"
+    for factor in (2.0, 3.0):
+        file.write_text(GOOD.format(name="Twice").replace("2 * dy", f"{factor:.0f} * dy"))
+        os.utime(file, (1e9, 1e9))
+        twice = registry.discover([file]).get("Twice").spec.layer()
+        assert twice.backward(None, 1.0).inputs == (factor,)
+    assert [p.name for p in tmp_path.iterdir()] == ["twice.py"]
 
 
 def test_an_entry_point_is_found_with_name_and_version(tmp_path, monkeypatch):
