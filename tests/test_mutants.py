@@ -175,3 +175,37 @@ def test_a_layers_mutants_shared_out_among_processes_have_the_same_fates():
     alone, shared = mutate.score(entry), mutate.in_parts(entry, mutate.SEED, 2, ())
     assert shared is not None
     assert [f.data() for f in shared.fates] == [f.data() for f in alone.fates]
+
+
+WRONG_IN_A_ROW_OF_ITS_OWN = '''
+from dataclasses import dataclass
+from refbp import Case, Forward, Grads, Layer, Spec, hookimpl, normal
+
+@dataclass(frozen=True)
+class Odd(Layer):
+    """y = 2x;   dx = 2 dy."""
+    def forward(self, state, x):
+        return Forward(2 * x, saved=len(x) == 7)
+    def backward(self, saved, dy):
+        return Grads(3 * dy if saved else 2 * dy)
+
+def twin(layer):
+    import torch
+    class Twin(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+    return Twin()
+
+@hookimpl
+def refbp_layers():
+    yield Spec(Odd, [Case(Odd(), normal(3, 5), id="three"), Case(Odd(), normal(7, 5), id="seven")], twin=twin)
+'''
+
+
+def test_a_layer_that_is_wrong_as_it_stands_is_so_in_whichever_process_its_case_falls(tmp_path):
+    (tmp_path / "odd.py").write_text(WRONG_IN_A_ROW_OF_ITS_OWN)
+    entry = registry.discover([tmp_path / "odd.py"]).get("Odd")
+    shared = mutate.in_parts(entry, mutate.SEED, 2, [str(tmp_path / "odd.py")])
+    assert shared is not None
+    assert shared.problem == mutate.score(entry).problem
+    assert shared.problem.startswith("it is wrong as it stands (case seven, check ")

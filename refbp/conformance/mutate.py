@@ -127,10 +127,10 @@ class Score:
 
 
 def score(entry: Entry, seed: int = SEED, part: int = 0, parts: int = 1) -> Score:
-    """The fate of every mutant of one layer, or of every so many-th: a part of them."""
+    """The fate of every mutant of one layer, or of every so many-th: a part of them, after a part of the layer's own trials."""
     start = time.process_time()
     trials = [Trial(entry.spec, i, seed) for i in range(len(entry.spec.cases))]
-    for trial in trials:
+    for trial in trials[part::parts]:
         for name in CHECKS:
             outcome = run_check(trial, name)
             if outcome is not None and outcome.wrong:
@@ -151,8 +151,9 @@ def in_parts(entry: Entry, seed: int, jobs: int, plugins_dirs: Sequence[str]) ->
             parts: list[Score] = [a.result() for a in asked]
     except BrokenProcessPool:
         return None
-    if parts[0].problem:
-        return parts[0]
+    for part in parts:
+        if part.problem:
+            return part
     fates: list[Fate | None] = [None] * sum(len(p.fates) for p in parts)
     for k, part in enumerate(parts):
         fates[k::jobs] = part.fates
