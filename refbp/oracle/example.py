@@ -62,7 +62,9 @@ def _size(a: Any) -> int:
 
 
 def _problem(problem: Problem, e: Example) -> Problem:
-    return dataclasses.replace(problem, layer=e.layer, state=e.state, inputs=e.inputs, options=e.options, upstream=e.upstream)
+    # A function that is passed no upstream gradient has none that could be made plainer: its own is what it is
+    upstream = e.upstream if problem.exercise.upstreams else None
+    return dataclasses.replace(problem, layer=e.layer, state=e.state, inputs=e.inputs, options=e.options, upstream=upstream)
 
 
 def _told(row: Row, problem: Problem, caller: Caller) -> Pair | None:

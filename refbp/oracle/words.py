@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from refbp.errors import listed
 from refbp.oracle.attempt import Attempt, Problem, Run
 from refbp.oracle.calls import Scene
 from refbp.oracle.clues import cases, mutant, otherwise, scale, shape
-from refbp.oracle.diagnose import ASIDE, SURE, diagnose, ranked
+from refbp.oracle.diagnose import ASIDE, MOST, SURE, diagnose, ranked
 from refbp.oracle.families import output_mistakes
 from refbp.oracle.finding import Evidence, Finding
 from refbp.oracle.observation import Observation, Upstream
@@ -26,8 +26,34 @@ from refbp.spec import Mistake
 def explain(row: Row, seconds: float) -> list[Finding]:
     """At most three findings on a row that is wrong."""
     told = [a for a in row.attempts if a.problem.tier != "dtype"]
-    if row.phase == "forward" or (row.phase == "both" and not all(a.forward_ok for a in told if a.failed is None)):
-        return _of_outputs(told, seconds)
+    if row.phase == "forward":
+        return _of_outputs(_calm(told, lambda a: not a.forward_ok), seconds)
+    broken = [a for a in told if a.failed is None and not a.forward_ok] if row.phase == "both" else []
+    if not broken:
+        return _of_gradients(row, told, seconds)
+    outputs = _of_outputs(_calm(told, lambda a: not a.forward_ok), seconds)
+    gradients = _of_gradients(row, told, seconds) if any(not c.ok for a in told for c in a.grads) else []
+    # What is so only at large values comes after what is so everywhere, and a class of cases after a cause
+    rarely = all(a.problem.tier == "stability" for a in broken)
+    if any(map(_sure, gradients)) and (rarely or not any(map(_sure, outputs))):
+        return [*filter(_sure, gradients), *outputs][:MOST]
+    return [*outputs[: MOST - 1], *filter(_sure, gradients)][:MOST] if any(map(_sure, gradients)) else outputs
+
+
+def _sure(finding: Finding) -> bool:
+    return finding.kind not in ASIDE and finding.confidence >= SURE
+
+
+def _calm(told: list[Attempt], wrong: Callable[[Attempt], bool]) -> list[Attempt]:
+    """Without cases of large values in which NaN hides what is wrong, if it is wrong elsewhere too."""
+    drowned = [a for a in told if a.problem.tier == "stability" and any(c.status == "nonfinite" for c in a.outputs + a.grads)]
+    calm = [a for a in told if a not in drowned]
+    return calm if any(a.failed is None and wrong(a) for a in calm) else told
+
+
+def _of_gradients(row: Row, told: list[Attempt], seconds: float) -> list[Finding]:
+    """What the explainer says of the gradients."""
+    told = _calm(told, lambda a: not a.backward_ok)
     observations = [a.observation for a in told if a.observation is not None and not _forward_broken(a)]
     names: dict[str, str] = {}
     wrong = {c.name for a in told for c in a.grads if not c.ok}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from courses._course import caught, checked, course, edited, found, told, words
-from courses.cs231n.wrong import WRONG
+from courses.cs231n.wrong import TO_LARGEST, WRONG
 
 from refbp import optim
 from refbp.contract import State
@@ -73,6 +73,13 @@ def test_a_mistake_is_told_with_the_smallest_input_that_shows_it(tmp_path):
     assert "from layers import affine_backward, affine_forward" in row.script
 
 
+def test_what_is_filled_through_a_view_is_written(tmp_path):
+    wrong = next(w for w in WRONG if w.new == TO_LARGEST)
+    path = tmp_path / "layers.py"
+    path.write_text(edited((RIGHT / wrong.file).read_text(), wrong))
+    assert checked("cs231n", path, [wrong.exercise]).rows[-1].verdict == "wrong"
+
+
 # Conventions that a submission decides
 
 
@@ -103,6 +110,33 @@ def test_the_regulariser_may_have_a_half(tmp_path):
     )
     assert row.ok
     assert "½" in row.exercise.convention
+
+
+def test_a_classifier_may_have_its_samples_in_columns(tmp_path):
+    signature, gradient = "def softmax_loss_vectorized(W, X, y, reg):", "X.T.dot(p) / n + 2 * reg * W\n    return loss, dW"
+    edit = [(signature, f"{signature}\n    W, X = W.T, X.T"), (gradient, f"{gradient}.T")]
+    row = _one(tmp_path, "classifiers.py", edit, "softmax_loss_vectorized")
+    assert row.ok
+    assert "(C, D)" in row.exercise.convention
+
+
+def test_the_logarithm_of_probabilities_of_shifted_scores_is_stable(tmp_path):
+    edit = [("(np.log(np.exp(scores).sum(axis=1)) - scores[range(n), y]).mean()", "-np.log(p[range(n), y]).mean()")]
+    assert _one(tmp_path, "classifiers.py", edit, "softmax_loss_vectorized").ok
+
+
+def test_the_smallest_input_of_a_loss_is_one_of_the_loss_itself(tmp_path):
+    path = tmp_path / "classifiers.py"
+    wrong = next(w for w in WRONG if w.new == "            dW[:, j] += (j != y[i]) * (")
+    path.write_text(edited((RIGHT / wrong.file).read_text(), wrong))
+    row = checked("cs231n", path, [wrong.exercise], explain=True, seconds=10.0).rows[-1]
+    space = {}
+    exec((RIGHT / wrong.file).read_text(), space)
+    names = dict(space)
+    exec(row.script.split("expected = ")[0].replace("from classifiers import", "# "), names)
+    exec("import numpy as np\nexpected = " + row.script.split("expected = ")[1].split("\n\n")[0], names)
+    _, dW = space[wrong.exercise](names["W"], names["X"], names["y"], names["reg"])
+    np.testing.assert_allclose(names["expected"], dW, rtol=1e-12)
 
 
 def test_group_norm_may_have_its_parameters_by_channel(tmp_path):

@@ -56,6 +56,12 @@ def _one_hot(x: Array, t: Array) -> Array:
     return np.eye(x.shape[1])[t]
 
 
+def _at_target(x: Array, t: Array, value: float) -> Array:
+    p = softmax(x, 1)
+    p[np.arange(len(t)), t] = value
+    return np.asarray(p / len(t))
+
+
 HINGES: dict[str, Slope] = {
     "the target's share is −1, where it is minus the number of classes that violate the margin": _one_less,
     "the target's share is missing: minus the number of classes that violate the margin": _no_target,
@@ -67,6 +73,8 @@ SOFTMAXES: dict[str, Slope] = {
     "softmax(scores) is missing: only the target's −1 is there": lambda x, t: -_one_hot(x, t) / len(x),
     "the scores themselves stand where softmax(scores) is meant": lambda x, t: (x - _one_hot(x, t)) / len(x),
     "the target's 1 is added, where it is to be subtracted": lambda x, t: (softmax(x, 1) + _one_hot(x, t)) / len(x),
+    "−1 stands at the target, where its softmax − 1 is meant: assigned, not subtracted": lambda x, t: _at_target(x, t, -1.0),
+    "the target's class has no share: its softmax − 1 is never added": lambda x, t: _at_target(x, t, 0.0),
 }
 
 
@@ -146,15 +154,65 @@ def _constant(parts: _Parts, decay: Array) -> Any:
     return 2 * layer.factor * layer.reg * parts.o.dy * np.ones_like(decay)
 
 
+def _summed(_parts: _Parts, decay: Array) -> Any:
+    return decay.sum() * np.ones_like(decay)
+
+
+def of_loss() -> Iterator[Mistake]:
+    """How the value of such a loss is commonly got wrong: in its regulariser."""
+    yield Mistake("the regulariser is missing in the loss", partial(_penalised, penalty=_nothing))
+    yield Mistake("the regulariser is reg √Σ W², a norm that is not squared", partial(_penalised, penalty=_norm, alone=True))
+    yield Mistake("the regulariser is reg Σ W: W is not squared", partial(_penalised, penalty=_sum_of, alone=True))
+    yield Mistake("the regulariser is reg Σ |W|: W is not squared", partial(_penalised, penalty=_absolute, alone=True))
+    yield Mistake("the regulariser is divided by N", partial(_penalised, penalty=lambda W, n: _total(W, 2) / n))
+    yield Mistake("the biases are regularised too: only the weights are meant", partial(_penalised, penalty=_all, biases=True))
+
+
+def _total(W: Mapping[str, Array], power: int) -> float:
+    return sum(float((w**power).sum()) for w in W.values())
+
+
+def _sum_of(W: Mapping[str, Array], _: int) -> float:
+    return _total(W, 1)
+
+
+def _nothing(_W: Mapping[str, Array], _: int) -> float:
+    return 0.0
+
+
+def _norm(W: Mapping[str, Array], _: int) -> float:
+    return sum(float(np.sqrt((w * w).sum())) for w in W.values())
+
+
+def _absolute(W: Mapping[str, Array], _: int) -> float:
+    return sum(float(np.abs(w).sum()) for w in W.values())
+
+
+def _all(W: Mapping[str, Array], _: int) -> float:
+    return _total(W, 2)
+
+
+def _penalised(
+    o: Observation, penalty: Callable[[Mapping[str, Array], int], float], biases: bool = False, alone: bool = False
+) -> Mapping[str, Any]:
+    """The loss with another regulariser, of the matrices and kernels or of the biases as well, without its factor if alone."""
+    layer: Any = o.layer
+    W = {n: a for n, a in o.state.items() if (n.endswith("weight") and a.ndim > 1) or (biases and n.endswith("bias"))}
+    right = layer.factor * _total({n: a for n, a in W.items() if a.ndim > 1}, 2)
+    share = penalty(W, len(o.x)) * (1.0 if alone else layer.factor)
+    return {"loss": np.asarray(np.asarray(o.outputs[0]) + layer.reg * (share - right))}
+
+
 def of_penalty(layer: Any) -> Iterator[Mistake]:
     """The mistakes of one such loss."""
-    yield _decayed("the regulariser is missing in the gradient, though it is in the loss", lambda _, d: 0 * d)
+    yield _decayed("the regulariser is missing in the gradient", lambda _, d: 0 * d)
     yield _decayed("the regulariser's share is half of what its loss says: the derivative of W² is 2 W", lambda _, d: d / 2)
     yield _decayed("the regulariser's share is twice what its loss says: the derivative of ½ W² is W", lambda _, d: 2 * d)
     yield _decayed("the regulariser's share is divided by N, as in the loss it is not", lambda p, d: d / len(p.o.x))
     yield _decayed("the regulariser is subtracted", lambda _, d: -d)
     yield _decayed("reg stands alone where reg · W is meant", _constant)
-    yield Mistake("the biases are regularised too, as in the loss they are not", _biased)
+    yield _decayed("the sum of all of W stands where W is meant in the regulariser's share", _summed)
+    yield Mistake("the biases are regularised too: only the weights are meant", _biased)
     slopes = HINGES if layer.hinge else SOFTMAXES
     for words, slope in slopes.items():
         yield Mistake(words, partial(_headed, slope=slope))

@@ -30,12 +30,13 @@ SAID = {0.5: "the regulariser is ½ reg Σ W²", 1.0: "the regulariser is reg Σ
 def _with_factor(exercise: Exercise, factor: float) -> Exercise:
     """The same with another factor of the regulariser."""
     tiers = {t: [_refactored(c, factor) for c in cases] for t, cases in exercise.tiers.items()}
-    return replace(exercise, tiers=tiers, convention=SAID[factor])
+    convention = "; ".join(c for c in (exercise.convention, SAID[factor]) if c)
+    return replace(exercise, tiers=tiers, convention=convention)
 
 
 def _refactored(case: Case, factor: float) -> Case:
     layer: Any = case.layer
-    return Case(replace(layer, factor=factor), *case.draws, id=case.id)
+    return Case(replace(layer, factor=factor), *case.draws, id=case.id, state=case.state)
 
 
 def either(exercise: Exercise) -> Iterator[Exercise]:
@@ -47,18 +48,32 @@ def either(exercise: Exercise) -> Iterator[Exercise]:
 # Linear classifiers ----------------------------------------------------------------------------------------------------
 
 
-def _linear(features: int, classes: int, n: int, reg: float, hinge: bool, id: str, std: float = 1.0) -> Case:
+def _linear(features: int, classes: int, n: int, reg: float, hinge: bool, id: str) -> Case:
     body = Sequential(Linear(features, classes, bias=False))
-    return Case(Regularised(body, reg, hinge=hinge), normal(n, features, std=std), labels(n, classes=classes), id=id)
+    return Case(Regularised(body, reg, hinge=hinge), normal(n, features), labels(n, classes=classes), id=id)
 
 
-def classifier(name: str) -> Exercise:
-    """``loss, dW = name(W, X, y, reg)``: the support vector machine or the softmax, as the name says."""
+def _large() -> Case:
+    """Scores whose exponentials are too large, and whose differences are not: log p is a number once a row's largest is off."""
+    body = Sequential(Linear(5, 3, bias=False))
+    draws = normal(7, 5, mean=250.0, std=20.0), labels(7, classes=3)
+    state = {"0.weight": normal(3, 5, mean=1.0, std=0.02)}
+    return Case(Regularised(body, 0.1), *draws, id="scores of the size of a thousand", state=state)
+
+
+BY_CLASSES = "W is (C, D) and a sample a column of X: the layout of 2015"
+
+
+def classifier(name: str, columns: bool = False) -> Exercise:
+    """``loss, dW = name(W, X, y, reg)``: the support vector machine or the softmax, as the name says.
+
+    ``columns``: as it was in the first year.
+    """
     hinge = name.startswith("svm")
     return Exercise(
         name,
         forward=f"loss, dW = {name}(W, X, y, reg)",
-        arrays={"W": "_0_weight.T", "X": "x", "y": "target"},
+        arrays={"W": "_0_weight", "X": "x.T", "y": "target"} if columns else {"W": "_0_weight.T", "X": "x", "y": "target"},
         outputs={"loss": "loss"},
         tiers={
             "std": [
@@ -68,12 +83,15 @@ def classifier(name: str) -> Exercise:
             ],
             "degenerate": [_linear(5, 3, 1, 0.3, hinge, "one row")],
         }
-        | ({"stability": [_linear(5, 3, 7, 0.1, hinge, "scores of the size of a thousand", std=1000.0)]} if not hinge else {}),
+        | ({"stability": [_large()]} if not hinge else {}),
+        convention=BY_CLASSES if columns else "",
     )
 
 
 CLASSIFIERS = [
-    classifier(name) for name in ("svm_loss_naive", "svm_loss_vectorized", "softmax_loss_naive", "softmax_loss_vectorized")
+    classifier(name, columns)
+    for name in ("svm_loss_naive", "svm_loss_vectorized", "softmax_loss_naive", "softmax_loss_vectorized")
+    for columns in (False, True)
 ]
 
 # Networks --------------------------------------------------------------------------------------------------------------

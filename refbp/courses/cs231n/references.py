@@ -78,6 +78,11 @@ class Regularised(OfBody[_Penalised]):
         return tuple(mistakes.of_penalty(self))
 
     @property
+    def output_mistakes(self) -> tuple[Mistake, ...]:
+        """How its value is."""
+        return tuple(mistakes.of_loss())
+
+    @property
     def head(self) -> Layer[Any]:
         """The loss of the scores."""
         return HingeLoss() if self.hinge else CrossEntropyLoss()

@@ -11,6 +11,19 @@ def _in(file, function, *edits):
         yield Wrong(function, old, new, says, *verdict, function=function, file=file)
 
 
+FIRST_LARGEST = (  # what a window of max pooling sends back, and three other ways to write it
+    "a, b = np.unravel_index(window.argmax(), window.shape)\n"
+    "                    dx[m, k, i * stride + a, j * stride + b] += dout[m, k, i, j]"
+)
+TO_WINDOW = (
+    "at = np.arange(window.size).reshape(window.shape)\n"
+    "                    dx[m, k, i * stride : i * stride + hh, j * stride : j * stride + ww] {} * dout[m, k, i, j]"
+)
+TO_LARGEST = (
+    "part = dx[m, k, i * stride : i * stride + hh, j * stride : j * stride + ww]\n"
+    "                    part[window == window.max()] = dout[m, k, i, j]"
+)
+
 WRONG = [
     *_in(
         L,
@@ -183,7 +196,7 @@ WRONG = [
     *_in(
         L,
         "max_pool_backward_naive",
-        ("+= dout[m, k, i, j]", "= dout[m, k, i, j]", "overwritten \\(=\\)"),
+        ("+= dout[m, k, i, j]", "= dout[m, k, i, j]", "overwritten \\(=\\).*last one's is kept$"),
         ("window.argmax()", "window.argmin()", "smallest value of each window"),
         (
             "a, b = np.unravel_index(window.argmax(), window.shape)\n"
@@ -194,6 +207,9 @@ WRONG = [
             "kink-only",
         ),
         ("w_out = dout.shape", "w_out = dout.shape; ww = hh", "kernel_size differs along the axes"),
+        (FIRST_LARGEST, TO_WINDOW.format("= (window.argmax() == at)"), "its whole part of dx, zeros included"),
+        (FIRST_LARGEST, TO_WINDOW.format("= (window == window.max())"), "zeros included.*at ties all"),
+        (FIRST_LARGEST, TO_LARGEST, "overwritten \\(=\\).*window.*at ties all"),
     ),
     *_in(
         L,
@@ -226,13 +242,19 @@ WRONG = [
         C,
         "softmax_loss_naive",
         ("    dW = dW / n + 2 * reg * W", "    dW = (dW + 2 * reg * W) / n", "regulariser's share is divided by N"),
-        ("reg * np.sum(W * W)", "reg * np.sum(W)", "factor w is missing"),
+        ("reg * np.sum(W * W)", "reg * np.sum(W)", "loss is .* reg Σ W: W is not squared"),
+        ("reg * np.sum(W * W)", "reg * np.linalg.norm(W)", "loss is .* norm that is not squared"),
+        ("+ reg * np.sum(W * W)", "", "loss is .* regulariser is missing"),
+        ("            dW[:, j] += (", "            dW[:, j] += (j != y[i]) * (", "target's class has no share"),
     ),
     *_in(
         C,
         "softmax_loss_vectorized",
         ("p[range(n), y] -= 1", "pass", "1 of the target's class is not subtracted"),
+        ("p[range(n), y] -= 1", "p[range(n), y] = -1", "−1 stands at the target.* assigned, not subtracted"),
         ("2 * reg * W", "2 * reg", "reg stands alone"),
+        ("2 * reg * W", "2 * reg * np.sum(W)", "sum of all of W stands where W is meant"),
+        ("scores -= scores.max(axis=1, keepdims=True)", "pass", "NaN or infinite", "unstable"),
     ),
     Wrong(
         "TwoLayerNet.loss",
@@ -240,6 +262,18 @@ WRONG = [
         "",
         "slope of ReLU 1 is missing",
         function="TwoLayerNet.loss",
+        file=T,
+    ),
+    Wrong(
+        "TwoLayerNet.loss",
+        "np.sum(W2 * W2))",
+        "np.sum(W2 * W2) + np.sum(b1 * b1) + np.sum(b2 * b2))",
+        "biases are regularised too",
+        function="TwoLayerNet.loss",
+        also=(
+            ("dscores.sum(axis=0)", "dscores.sum(axis=0) + 2 * reg * b2"),
+            ("dhidden.sum(axis=0)", "dhidden.sum(axis=0) + 2 * reg * b1"),
+        ),
         file=T,
     ),
     Wrong("TwoLayerNet.loss", "2 * reg * W1", "reg * W1", "half of what its loss says", function="TwoLayerNet.loss", file=T),
