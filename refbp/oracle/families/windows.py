@@ -102,8 +102,12 @@ CONVOLUTION = Family(
 # Pooling ---------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(o: Observation, share: str, stride: tuple[int, ...] | None = None) -> Mapping[str, Array]:
-    """What a max pooling sends back where each window's dy goes to other positions than the first of the largest."""
+def _chosen(o: Observation, share: str, stride: tuple[int, ...] | None = None, kept: str = "") -> Mapping[str, Array]:
+    """What a max pooling sends back where each window's dy goes to other positions than the first of the largest.
+
+    ``kept``: "window" where each window overwrites the whole of its part of dx, "largest" where it overwrites what it gives
+    dy to, and only that.
+    """
     if not _plain(o):
         return {}
     _, right_stride, _, dilation = _geometry(o)
@@ -124,8 +128,30 @@ def _chosen(o: Observation, share: str, stride: tuple[int, ...] | None = None) -
             last = flat.shape[-1] - 1 - flat[..., ::-1].argmax(-1)
             at = {"last": last, "smallest": flat.argmin(-1)}.get(share, flat.argmax(-1))
             part = (np.arange(flat.shape[-1]) == at[..., None]) * dy[..., None]
-        dx[place] += part.reshape(values.shape)
+        given = (part != 0 if kept == "largest" else np.ones_like(largest)).reshape(values.shape)
+        dx[place] = np.where(given, 0 if kept else dx[place], dx[place]) + part.reshape(values.shape)
     return {"x": _cropped(o, dx)}
+
+
+def _overlapping(o: Observation) -> bool:
+    kernel, stride, _, dilation = _geometry(o)
+    return any(s < d * (k - 1) + 1 for k, s, d in zip(kernel, stride, dilation, strict=True))
+
+
+def _replaced(o: Observation, share: str, kept: str) -> Mapping[str, Array]:
+    """The same where windows overwrite; as it should be up to ties where none overlap."""
+    return _chosen(o, share, kept=kept if _overlapping(o) else "")
+
+
+ALL_TIED = ", and at ties all of the equal largest values get dy"
+OVER_WINDOW = (
+    "each window overwrites (=) its whole part of dx, zeros included, where the shares of windows that overlap should be"
+    " added up (+=)"
+)
+OVER_LARGEST = (
+    "it is overwritten (=) where it should be added up (+=): where more than one window (they overlap) has a share, only the"
+    " last one's is kept"
+)
 
 
 def _unstrided_pool(o: Observation) -> Mapping[str, Array]:
@@ -139,6 +165,10 @@ MAX_POOLING = Family(
         Mistake("at ties all of the equal largest values get dy, where the first of them should", lambda o: _chosen(o, "all")),
         Mistake("at ties the equal largest values share dy, where the first gets all of it", lambda o: _chosen(o, "equally")),
         Mistake("at ties the last of the equal largest values gets dy, where the first should", lambda o: _chosen(o, "last")),
+        Mistake(OVER_WINDOW, lambda o: _replaced(o, "first", "window")),
+        Mistake(OVER_WINDOW + ALL_TIED, lambda o: _replaced(o, "all", "window")),
+        Mistake(OVER_LARGEST, lambda o: _replaced(o, "first", "largest")),
+        Mistake(OVER_LARGEST + ALL_TIED, lambda o: _replaced(o, "all", "largest")),
         Mistake(
             "dy is spread over every position of a window, as for a mean, where the largest alone gets it",
             lambda o: _chosen(o, "mean"),

@@ -214,7 +214,26 @@ def _assigned(nodes: list[ast.AST]) -> dict[str, list[ast.expr | None]]:
                     give(a, None)
             case ast.keyword(arg="out", value=target):
                 give(target, None)
+    _through_views(values)
     return values
+
+
+def _through_views(values: dict[str, list[ast.expr | None]]) -> None:
+    """Whoever fills ``part = dx[i]`` fills dx."""
+    views = {name: bases for name, given in values.items() if (bases := {b for v in given if (b := _base(v)) and b != name})}
+    for _ in views:  # a view of a view of a view
+        for name, bases in views.items():
+            if None in values[name]:
+                for base in bases:
+                    values.setdefault(base, []).append(None)
+
+
+def _base(value: ast.expr | None) -> str:
+    """The name that ``dx[i]``, ``dx[i].T`` and ``dx.reshape(…)`` are a view of; empty for anything else."""
+    inner, seen = value, False
+    while isinstance(inner, (ast.Subscript, ast.Attribute, ast.Call)):
+        inner, seen = inner.func if isinstance(inner, ast.Call) else inner.value, True
+    return inner.id if seen and isinstance(inner, ast.Name) else ""
 
 
 def _of_itself(name: str, value: ast.expr | None) -> bool:
