@@ -384,7 +384,12 @@ class Run:
                 a = back[part] / factor if factor != 1.0 else back[part]
                 told = theirs.get(real[part], right[part])  # other gradients may be other parts of the same array
                 told = right[part] if told is None else told
-                theirs[real[part]] = np.where(_reached(expression, part, self.problem, right), a, told)
+                seen = np.where(_reached(expression, part, self.problem, right), a, told)
+                single = value.dtype in (np.float32, np.float16)  # in which it is as right as it can be
+                if single and not _apart(seen.astype(value.dtype), right[part], SINGLE):
+                    theirs[real[part]] = right[part]
+                else:
+                    theirs[real[part]] = seen.astype(value.dtype) if single else seen
         p = self.problem
         return Observation(
             p.layer,

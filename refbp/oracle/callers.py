@@ -116,9 +116,15 @@ def _outcome(result: Result) -> Outcome:
         if result.environment:
             kind, sentence = "environment", result.environment
         elif result.error == "NotImplementedError":
-            kind, sentence = "not implemented", "raises NotImplementedError"
+            kind, sentence = "not implemented", _unwritten(result.message)
+        elif result.error == "Refused":  # by a driver
+            kind, sentence = "refused", result.message
     after = result.arguments[0] if result.arguments is not None else None
     return Outcome(kind, result.value, sentence, result.traceback, result.mutated, result.calls, after)
+
+
+def _unwritten(message: str) -> str:
+    return f"raises NotImplementedError: {message}" if message else "raises NotImplementedError"
 
 
 class Local:
@@ -194,7 +200,9 @@ class Local:
             if old := environment(name, str(error)):
                 return Outcome("environment", sentence=old)
             if name == "NotImplementedError":
-                return Outcome("not implemented", sentence="raises NotImplementedError")
+                return Outcome("not implemented", sentence=_unwritten(str(error)))
+            if name == "Refused":
+                return Outcome("refused", sentence=str(error))
             frames = "".join(traceback.format_tb(error.__traceback__)[1:])
             return Outcome("raised", sentence=f"raises {name}: {error}", traceback=frames)
         mutated = tuple(

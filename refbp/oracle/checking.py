@@ -153,7 +153,14 @@ def _worker(
         limits = asked.limits or (TORCH if "torch" in modules else LIMITS)
         root = submission.root or _package(file.path)
         workers[key] = stack.enter_context(
-            Worker(file.path, root=root, extra_modules=modules, tensors=exercise.tensors, limits=limits)
+            Worker(
+                file.path,
+                root=root,
+                extra_modules=modules,
+                tensors=exercise.tensors,
+                stand_ins=course.stand_ins,
+                limits=limits,
+            )
         )
     return workers[key]
 

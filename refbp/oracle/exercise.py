@@ -190,7 +190,7 @@ class Course:
     ``modules`` are importable by a submission besides NumPy; ``imports`` are packages of which every submission of the course
     imports one, where its class names alone do not tell it from others; ``file`` is where the course was read from.
     ``about`` is a sentence on where it is from, ``conventions`` are sentences: where its 1/N sits, which way round a weight
-    lies.
+    lies. ``stand_ins`` maps modules that a submission compiles to the modules of its own that do the same in Python.
     """
 
     name: str
@@ -201,6 +201,7 @@ class Course:
     imports: tuple[str, ...] = ()
     file: str = ""
     url: str = ""
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """ExerciseError where it has none."""

@@ -55,7 +55,7 @@ class Observation:
         """The gradients that are not what they should be."""
         if self.error:
             return tuple(self.expected)
-        return tuple(n for n, e in self.expected.items() if n in self.got and not same(self.got[n], e))
+        return tuple(n for n, e in self.expected.items() if n in self.got and not same(self.got[n], e, CLOSE))
 
     @cached_property
     def step(self) -> Step:
@@ -176,11 +176,12 @@ def tolerance(got: Array) -> float:
     return SINGLE if got.dtype in (np.float32, np.float16) else CLOSE
 
 
-def same(got: Any, expected: Any, close: float = CLOSE) -> bool:
-    """Equal in shape and, relative to the largest value, in every element."""
+def same(got: Any, expected: Any, close: float | None = None) -> bool:
+    """Equal in shape and, relative to the largest value, in every element; as close as what was got can come."""
     if got is None or expected is None:
         return got is None and expected is None
     got, expected = np.asarray(got), np.asarray(expected)
+    close = tolerance(got) if close is None else close
     return got.shape == expected.shape and got.dtype.kind in "fiub" and not differs(got, expected, close).any()
 
 

@@ -20,10 +20,15 @@ HEADING = ("function", "verdict", "cases", "digits", "")
 def table(report: Report, hints: int = HINTS) -> list[tuple[str, ...]]:
     """The rows of the table, the heading first."""
     found: list[tuple[str, ...]] = [HEADING]
+    last = ""
     for row in report.rows:
         cases = f"{row.right}/{row.tried}" if row.tried else ""
         digits = "" if row.digits is None else f"{row.digits:.0f}"
         note = row.note if hints > 0 or row.verdict in {"raises", "environment", "not implemented", "timeout"} else ""
+        if not row.tried and note and note == last and row.verdict in {"raises", "environment", "timeout"}:
+            note = "as above"  # a file that cannot be imported
+        else:
+            last = note
         if row.autograd == "no" and row.verdict == "ok":
             note = "the course's convention; the derivative itself differs by its factor"
         found.append((row.name, row.verdict, cases, digits, note))
@@ -48,7 +53,7 @@ def lines(row: Row, hints: int = HINTS) -> list[str]:
     if row.note:
         found.append(f"  {row.note}")
     told = [f for f in row.findings if hints >= 2 or f.kind == "cases"]
-    if hints >= 2 and not told and row.verdict in {"wrong", "forward wrong"}:
+    if hints >= 2 and not told and row.verdict in {"wrong", "forward wrong"} and not row.traceback:
         found.append("  why: not explained")
     for i, finding in enumerate(told):
         found.append(f"  {'why' if i == 0 else 'also'}: {finding.sentence}")

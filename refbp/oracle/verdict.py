@@ -134,7 +134,8 @@ def _verdict(exercise: Exercise, phase: str, attempts: Sequence[Attempt], good: 
         return "not tested", ""
     ended = [a for a in attempts if a.failed and (phase in (a.phase, "both") or a.phase == "forward")]
     if _unwritten(attempts, ended, phase):
-        return "not implemented", ""
+        said = next((a.failed.sentence for a in ended if a.failed and ": " in a.failed.sentence), "")
+        return "not implemented", f"it {said}" if said else ""
     wrong = [a for a in attempts if not good(a)]
     if not wrong:
         changed = dict.fromkeys(n for a in attempts for n in a.changed if _blamed(exercise, n, phase))
@@ -281,6 +282,13 @@ def better(a: Sequence[Row], b: Sequence[Row]) -> bool:
         arrays += [False for r in rows for a in r.attempts if a.phase == "forward" for _ in r.exercise.outputs]
         shares = (sum(oks) / max(1, len(oks)) for oks in (forward, arrays))
         refused = any(a.failed is not None and a.failed.kind == "refused" for r in rows for a in r.attempts)
-        return not refused, right, *shares, -max(order.index(r.verdict) for r in rows)
+        # where nothing is right, the one is meant whose arguments were taken at all
+        taken = not all(a.failed is not None and _not_taken(a.failed) for r in rows for a in r.attempts)
+        return not refused, right, *shares, taken, -max(order.index(r.verdict) for r in rows)
 
     return fit(b) > fit(a)
+
+
+def _not_taken(failed: Outcome) -> bool:
+    """Whether a call was refused for its arguments, before anything of the submission was run."""
+    return not failed.traceback and failed.sentence.startswith("raises TypeError: ") and " argument" in failed.sentence

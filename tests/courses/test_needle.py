@@ -118,5 +118,51 @@ def test_an_engine_that_forgets_a_use_is_caught(tmp_path):
     assert "da" in words(row)
 
 
+@pytest.fixture(scope="module")
+def own_arrays():
+    return checked("needle", HERE.with_name("own_arrays"))
+
+
+def test_arrays_of_its_own_are_asked_for_what_they_can_do_and_a_compiled_backend_is_stood_in_for(own_arrays):
+    rows = {r.name: r for r in own_arrays.rows}
+    assert {n: (r.verdict, r.note) for n, r in rows.items() if not r.ok and r.verdict != "not implemented"} == {}
+    assert "own arrays" in rows["MatMul.gradient"].exercise.convention
+    assert "softmax_regression_epoch" not in rows
+
+
+def test_a_package_that_imports_itself_has_each_of_its_classes_once(own_arrays):
+    assert [r.verdict for r in own_arrays.rows if r.name == "compute_gradient_of_variables"] == ["ok"]
+
+
+def test_the_first_homework_s_loss_and_epoch_are_on_tensors(own_arrays):
+    rows = {r.name: r for r in own_arrays.rows}
+    assert (rows["softmax_loss"].verdict, rows["nn_epoch"].verdict) == ("ok", "ok")
+    assert "one-hot" in rows["nn_epoch"].exercise.convention
+
+
+def test_what_refuses_every_tensor_as_it_is_handed_out_is_nobody_s_mistake(own_arrays):
+    row = next(r for r in own_arrays.rows if r.name == "EWisePow.gradient")
+    assert (row.verdict, "handed out" in row.note) == ("not implemented", True)
+
+
+def test_only_numpy_s_arrays_are_asked_for_all_and_single_precision_is_no_finding(tmp_path):
+    shutil.copytree(HERE.with_name("own_arrays"), tmp_path / "needle")
+    engine = tmp_path / "needle" / "python" / "needle" / "autograd.py"
+    engine.write_text(engine.read_text().replace("found[i]", "found[node.inputs.index(used)]"))
+    row = checked("needle", tmp_path / "needle", ["compute_gradient_of_variables"], explain=True).rows[-1]
+    assert (row.verdict, row.note) == ("wrong", "da wrong")
+    assert "digits" not in words(row)
+    row = next(r for r in checked("needle", HERE, ["MatMul"]).rows if r.name == "MatMul.gradient")
+    assert (row.verdict, row.tried) == ("ok", 5)
+
+
+def test_a_gradient_that_is_no_tensor_is_told(tmp_path):
+    shutil.copytree(HERE, tmp_path / "needle")
+    ops = tmp_path / "needle" / "python" / "needle" / "ops.py"
+    ops.write_text(ops.read_text().replace("return node * out_grad", "return node.numpy() * out_grad.numpy()"))
+    row = next(r for r in checked("needle", tmp_path / "needle", ["Exp"]).rows if r.name == "Exp.gradient")
+    assert "where a Tensor is wanted" in row.note
+
+
 def test_nine_of_ten_are_explained():
     enough([w for _, w in MISTAKES])

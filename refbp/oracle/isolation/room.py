@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +51,13 @@ class Room:
         shutil.rmtree(self.base, ignore_errors=True)
 
 
-def furnish(submission: Path, root: Path | None, extra_modules: Sequence[str]) -> Room:
-    """A room with a copy of ``submission`` and, if given, of the Python files and small data files of ``root`` around it."""
+def furnish(
+    submission: Path, root: Path | None, extra_modules: Sequence[str], stand_ins: Mapping[str, str] | None = None
+) -> Room:
+    """A room with a copy of ``submission`` and, if given, of the Python files and small data files of ``root`` around it.
+
+    ``stand_ins`` names, for a module that a submission compiles, the one beside it that is used in its place.
+    """
     submission = submission.absolute()
     _readable(submission)
     ours = [m for m in extra_modules if m == "refbp"]
@@ -74,6 +79,7 @@ def furnish(submission: Path, root: Path | None, extra_modules: Sequence[str]) -
                 raise SubmissionError(f"{submission} is not in the folder {root}: give a folder that holds it")
             relative = submission.resolve().relative_to(root.resolve())
             _copy(root, base / "submission" / root.name)
+            _stand_in(base / "submission" / root.name, stand_ins or {})
             target = str(Path(root.name) / relative)
             (base / "submission" / target).write_bytes(submission.read_bytes())
             around = (root.name, *relative.parts[:-1])
@@ -83,6 +89,7 @@ def furnish(submission: Path, root: Path | None, extra_modules: Sequence[str]) -
             module = _name(relative.stem, parts if whole else ())
             above = [str(Path(*around[:top]))] if top else []
             path = (*above, ".", root.name, *([str(Path(target).parent)] if len(relative.parts) > 1 else []))
+            path += tuple(str(Path(root.name) / name) for name in _holding_packages(root))
         if ours:
             _contract(base / "submission" / "refbp")
         for folder, folders, files in os.walk(base):
@@ -117,6 +124,20 @@ def _contract(folder: Path) -> None:
         if not (folder / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((home / name).read_bytes())
+
+
+def _stand_in(folder: Path, stand_ins: Mapping[str, str]) -> None:
+    """What a submission compiles is not copied, and often not there: a module of its own with the same functions is."""
+    for compiled, own in stand_ins.items():
+        for source in folder.rglob(f"{own}.py"):
+            if not (target := source.with_name(f"{compiled}.py")).exists():
+                target.write_bytes(source.read_bytes())
+
+
+def _holding_packages(root: Path) -> list[str]:
+    """The folders of a submission that packages lie in, such as python/ and src/, and that are none themselves."""
+    folders = [f for f in sorted(root.iterdir()) if f.is_dir() and not f.is_symlink() and f.name not in SKIPPED]
+    return [f.name for f in folders if f.name[0] != "." and not (f / "__init__.py").exists() and any(f.glob("*/__init__.py"))]
 
 
 def _package_top(root: Path, relative: Path) -> int:

@@ -41,8 +41,9 @@ class Worker:
     ``submission`` is a Python file; ``root`` the folder that it may import from, of which code and small data files are
     copied. ``extra_modules`` can be imported besides the standard library and NumPy ("torch", "scipy"), with what their
     distributions depend on; torch needs ``Limits(memory=…)`` of several GiB. With ``tensors``, arrays become torch tensors
-    inside and come back as arrays. ``mend_numpy`` brings back the names that NumPy has removed. ``confine`` insists on a
-    confinement; without it the best that works here is used, and ``protections`` says which that is.
+    inside and come back as arrays. ``mend_numpy`` brings back the names that NumPy has removed. ``stand_ins`` says which
+    modules of the submission are used in place of those that it compiles. ``confine`` insists on a confinement; without it
+    the best that works here is used, and ``protections`` says which that is.
 
     Not for several threads at once: a worker is ended with the thread that started it.
     """
@@ -56,6 +57,7 @@ class Worker:
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         tensors: bool = False,
         mend_numpy: bool = False,
+        stand_ins: Mapping[str, str] | None = None,
         confine: Confinement | None = None,
     ) -> None:
         if os.name != "posix":
@@ -70,7 +72,7 @@ class Worker:
         self._submission_root = ""
         self._loaded: Result | None = None
         self._loaded_in = 0  # which of its lives
-        self._room: Room = furnish(Path(submission), None if root is None else Path(root), extra_modules)
+        self._room: Room = furnish(Path(submission), None if root is None else Path(root), extra_modules, stand_ins)
         self._remove = weakref.finalize(self, self._room.remove)
 
     def __enter__(self) -> Self:

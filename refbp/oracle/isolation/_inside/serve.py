@@ -176,6 +176,11 @@ class Worker:
         parent = name.rpartition(".")[0]
         if parent:
             importlib.import_module(parent)
+            # A package that imports this file has its classes already: loaded anew, they would be others of the same name
+            known = sys.modules.get(name)
+            if known is not None and os.path.samefile(known.__file__ or os.devnull, config["file"]):
+                self.module = known
+                return survey(known, self.root)
         spec = importlib.util.spec_from_file_location(name, config["file"])
         if spec is None or spec.loader is None:
             raise ImportError(f"{config['file']} is not a Python file")
