@@ -10,6 +10,8 @@ import numpy as np
 
 from refbp.oracle.observation import Observation, axis_names
 
+LARGE = (30, 100, 300)  # values of which e is too large, or so large that it swallows all beside it
+
 
 def separating(these: Sequence[Observation], those: Sequence[Observation]) -> str:
     """What is true of all of these cases and of none of those, in the fewest words; empty where nothing is singled out.
@@ -44,7 +46,7 @@ def _implied(fact: str, other: str) -> bool:
     return fact.startswith(f"{other_name} ≠") and bool(other_bound)  # "p ≠ 0.5" beside "p > 1" is the weaker
 
 
-def _facts(o: Observation) -> Iterator[tuple[str, int]]:
+def _facts(o: Observation) -> Iterator[tuple[str, float]]:
     """What is true of a case, as a clause after "where", each with its rank."""
     given = o.layer.given()
     for name, value in o.layer.arguments().items():
@@ -65,6 +67,7 @@ def _facts(o: Observation) -> Iterator[tuple[str, int]]:
         yield (f"{a} > 1" if size > 1 else f"{a} = {size}"), 2
     for a, b in itertools.combinations(axes, 2):
         yield f"{a} {'=' if axes[a] == axes[b] else '≠'} {b}", 3
+    yield from _sides(o)
 
 
 def _number(name: str, sizes: Sequence[float], chosen: bool) -> Iterator[tuple[str, int]]:
@@ -90,12 +93,21 @@ def _windows(o: Observation) -> Iterator[tuple[str, int]]:
         yield ("windows overlap (stride < kernel_size)" if overlap else "windows do not overlap (stride ≥ kernel_size)"), 0
 
 
-def _values(o: Observation) -> Iterator[tuple[str, int]]:
+def _sides(o: Observation) -> Iterator[tuple[str, int]]:
+    """Which side of the picture that comes out is the longer one."""
+    if getattr(o.layer, "rank", 0) == 2 and "kernel_size" in o.layer.arguments():
+        h, w = o.outputs[0].shape[-2:]
+        if h != w:
+            yield f"H′ {'<' if h < w else '>'} W′ (of the output)", 4
+            yield "H′ ≠ W′ (of the output)", 5
+
+
+def _values(o: Observation) -> Iterator[tuple[str, float]]:
     for name, a in zip(o.layer.inputs(), o.inputs, strict=False):
         if a is None or not np.size(a):
             yield f"{name} is {'not given' if a is None else 'empty'}", 0
             continue
-        yield f"{name} is given", 1
+        yield f"{name} is given", 1.5  # after what was chosen: noise is always given
         a = np.asarray(a)  # noqa: PLW2901  # the same array
         repeated = len(np.unique(a)) < a.size
         if a.dtype.kind in "iu":
@@ -105,8 +117,9 @@ def _values(o: Observation) -> Iterator[tuple[str, int]]:
                 yield f"{name} has zeros", 1
             if repeated:
                 yield f"{name} has equal values", 1
-            if not math.isfinite(float(np.abs(a).max())):
+            if not math.isfinite(largest := float(np.abs(a).max())):
                 yield f"{name} has NaN or infinity", 0
+            yield from ((f"|{name}| > {bound}", 0.5) for bound in LARGE if math.isfinite(largest) and largest > bound)
             yield f"{name} has {a.ndim} {'axis' if a.ndim == 1 else 'axes'}", 2
     yield from ((f"the option {name} is given", 1) for name in o.options or {})
     yield from ((f"there is a {n}", 1) for n in o.state)

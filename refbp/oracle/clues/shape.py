@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,15 +24,15 @@ def clue(e: Evidence) -> list[Finding]:
 
 
 def _swapped(e: Evidence) -> Iterator[Finding]:
-    """Two gradients of one shape, each in the other's place."""
+    """Two gradients of one size, each in the other's place."""
     for a, b in itertools.combinations(e.numeric, 2):
-        first, second = e.fit(a, _other(b), 0.98), e.fit(b, _other(a), 0.98)
+        first, second = e.fit(a, _other(b, a), 0.98), e.fit(b, _other(a, b), 0.98)
         if first and second:
             yield Finding("swapped gradients", f"{e.called([a, b])} are swapped", first.evidence, first.confidence, (a, b))
 
 
-def _other(name: str) -> Guess:
-    return lambda o: o.expected[name]
+def _other(name: str, place: str) -> Guess:
+    return lambda o: np.reshape(o.expected[name], np.shape(o.got[place]))  # axes of length 1 tell nothing of whose it is
 
 
 def _of(e: Evidence, name: str) -> Claims:
@@ -110,6 +112,9 @@ def _shuffled(a: Any, order: Axes, axis: int) -> Array:
 
 
 def _of_another_size(e: Evidence, name: str, pairs: list[tuple[Array, Array]]) -> Claims:
+    if found := [*_cut(e, name), *_sides(e, name)]:
+        yield from found
+        return
     if any(g.size == 0 for g, _ in pairs):
         yield from _empty(e, name)
         return
@@ -162,12 +167,84 @@ def _summed(name: str, axis: int, keep: bool) -> Guess:
     return lambda o: np.sum(o.expected[name], axis=axis, keepdims=keep)
 
 
+def _widths(o: Observation) -> Axes:
+    """The padding of each axis of a picture; none where there is none that is a number."""
+    padding = o.layer.arguments().get("padding", 0)
+    widths = padding if isinstance(padding, tuple) else (padding,) * getattr(o.layer, "rank", 0)
+    return widths if all(isinstance(p, int) for p in widths) else ()
+
+
+def _cut(e: Evidence, name: str) -> Claims:
+    """The padding is cut off by a fixed width, which is right where it happens to be the padding."""
+    if not any(np.size(o.got[name]) for o in e.where(name)):
+        return  # what is empty everywhere tells no width
+    for width in (1, 2):
+        if fit := e.test(name, partial(_is_cut, width=width), 0.99):
+            words = f"{{is}} cut by {width} on every side, whatever the padding is: as x[:, :, {width}:-{width}] does"
+            yield name, "padding", words, fit
+            return
+
+
+def _is_cut(g: Array, x: Array, o: Observation, width: int) -> bool:
+    """Whether the right gradient is there but for what a cut of ``width`` takes, or leaves of the padding."""
+    widths = _widths(o)
+    rank = len(widths)
+    if not rank or {g.ndim, x.ndim} != {rank + 2} or g.shape[:-rank] != x.shape[:-rank] or g.shape == x.shape:
+        return False
+    kept: list[slice] = []  # of what was got, and of the right gradient, along each axis
+    held: list[slice] = []
+    for have, n, p in zip(g.shape[-rank:], x.shape[-rank:], widths, strict=True):
+        if have != max(n + 2 * (p - width), 0):
+            return False
+        more, less = max(p - width, 0), max(width - p, 0)
+        kept.append(slice(more, more + n))
+        held.append(slice(less, n - less))
+    return not g.size or same(g[:, :, *kept], x[:, :, *held])
+
+
+def _sides(e: Evidence, name: str) -> Claims:
+    """Pictures of which one side has the size of the other, or would have if x had two sides of one length."""
+    held = {w: fit for w, size in SIDES.items() if (fit := e.test(name, partial(_has_sides, size=size), 0.97))}
+    for words, fit in held.items():
+        mixed = "{has} {its} sides mixed up: H′ should come from the height of x, W′ from its width"
+        yield name, "shape", words if len(held) == 1 else mixed, dataclasses.replace(fit, condition="")  # the words say when
+        return
+
+
+def _has_sides(g: Array, x: Array, o: Observation, size: Callable[[Axes, Callable[[int, int], int]], Axes]) -> bool:
+    """Whether a picture has the sides that ``size`` makes of the right ones and of each axis's count of windows in x."""
+    if getattr(o.layer, "rank", 0) != 2 or not _widths(o) or g.ndim != x.ndim or g.shape[:-2] != x.shape[:-2]:
+        return False
+    arguments = o.layer.arguments()
+    if "kernel_size" not in arguments:
+        return False
+    kernel, stride, dilation = (
+        v if isinstance(v, tuple) else (v,) * 2
+        for v in (arguments["kernel_size"], arguments["stride"] or arguments["kernel_size"], arguments.get("dilation", 1))
+    )
+    padding = _widths(o)
+
+    def count(side: int, axis: int) -> int:
+        return int((o.x.shape[side - 2] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1)
+
+    wanted = tuple(max(n, 0) for n in size(x.shape[-2:], count))
+    return g.shape[-2:] == wanted != x.shape[-2:]
+
+
+# What is said, and the sides that it speaks of: from the right ones, and from how many windows side s has along axis a
+SIDES: dict[str, Callable[[Axes, Callable[[int, int], int]], Axes]] = {
+    "{has} {its} width worked out from the height of x: W′ comes from W": lambda _, count: (count(0, 0), count(0, 1)),
+    "{has} {its} height worked out from the width of x: H′ comes from H": lambda _, count: (count(1, 0), count(1, 1)),
+    "{has} height and width swapped": lambda right, _: (right[1], right[0]),
+    "{is} as wide as high: the height stands where the width is meant": lambda right, _: (right[0], right[0]),
+    "{is} as high as wide: the width stands where the height is meant": lambda right, _: (right[1], right[1]),
+}
+
+
 def _padded(g: Array, x: Array, o: Observation) -> bool:
     """Whether cropping by the layer's padding gives the right gradient."""
-    padding = o.layer.arguments().get("padding", 0)
-    rank = getattr(o.layer, "rank", 0)
-    widths = padding if isinstance(padding, tuple) else (padding,) * rank
-    if not rank or g.ndim != x.ndim or not all(isinstance(p, int) for p in widths) or g.shape == x.shape:
+    widths, rank = _widths(o), getattr(o.layer, "rank", 0)
+    if not widths or g.ndim != x.ndim or g.shape == x.shape:
         return False
     inner: tuple[Any, ...] = (..., *(slice(p, p + n) for p, n in zip(widths, x.shape[-rank:], strict=True)))
     return same(g[inner], x)
@@ -183,7 +260,8 @@ def _empty(e: Evidence, name: str) -> Claims:
         words = "{is} empty where the padding is 0: a slice such as x[:, :, p:-p] keeps nothing then"
     elif only:
         words += f" where {only}"
-    yield name, "empty", words, Fit(f"in {len(empty)} of {len(empty) + len(full)} cases", 1.0)
+    rest = len(e.where(name)) - len(empty)  # what else is wrong, and not because it is empty
+    yield name, "empty", words, Fit(f"in {len(empty)} of {len(empty) + len(full)} cases", 0.5 if rest else 1.0)
 
 
 def _least_padding(o: Observation) -> int | None:

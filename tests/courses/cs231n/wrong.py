@@ -183,7 +183,11 @@ WRONG = [
             "dx = dxp[:, :, pad:-pad, pad:-pad]",
             "empty where the padding is 0",
         ),
-        ("dx = dxp[:, :, pad : pad + x.shape[2], pad : pad + x.shape[3]]", "dx = dxp[:, :, 1:-1, 1:-1]", "dx is empty"),
+        (
+            "dx = dxp[:, :, pad : pad + x.shape[2], pad : pad + x.shape[3]]",
+            "dx = dxp[:, :, 1:-1, 1:-1]",
+            "cut by 1 on every side",
+        ),
         ("slice(i * stride, i * stride + hh)", "slice(i, i + hh)", "stride > 1"),
         (
             "cols = slice(j * stride, j * stride + ww)",
@@ -192,6 +196,29 @@ WRONG = [
         ),
         ("db = dout.sum(axis=(0, 2, 3))", "db = dout.sum(axis=(0, 1, 2))", "summed over axes"),
         ("+= w[k] *", "+= w[k, :, ::-1, ::-1] *", "kernel is flipped"),
+    ),
+    *(
+        Wrong("conv_backward_naive", old, new, says, function="conv_forward_naive", row="conv_forward_naive", file=L, also=also)
+        for old, new, says, *also in (
+            ("1 + (wd + 2 * pad - ww)", "1 + (h + 2 * pad - ww)", "width worked out from the height"),
+            ("1 + (h + 2 * pad - hh)", "1 + (wd + 2 * pad - hh)", "height worked out from the width"),
+            (
+                "1 + (h + 2 * pad - hh)",
+                "1 + (wd + 2 * pad - ww)",
+                "height and width swapped|sides mixed up",
+                ("1 + (wd + 2 * pad - ww)", "1 + (h + 2 * pad - hh)"),
+            ),
+            ("np.zeros((n, f, h_out, w_out))", "np.zeros((n, f, h_out, h_out))", "where H′ < W′"),
+        )
+    ),
+    Wrong(
+        "max_pool_backward_naive",
+        "1 + (w - ww)",
+        "1 + (h - ww)",
+        "width worked out from the height",
+        function="max_pool_forward_naive",
+        row="max_pool_forward_naive",
+        file=L,
     ),
     *_in(
         L,
