@@ -220,7 +220,8 @@ def test_each_trouble_has_its_verdict_and_stops_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "sentence"), [("import nothere", "it needs the module nothere"), ("import sys; sys.exit(0)", "SystemExit")]
+    ("line", "sentence"),
+    [("import nothere; nothere.x()", "it needs the module nothere"), ("import sys; sys.exit(0)", "SystemExit")],
 )
 def test_a_file_that_cannot_be_imported_says_why_once(line, sentence, tmp_path):
     (tmp_path / "layers.py").write_text(f"{line}\n{RELU_FILE}")

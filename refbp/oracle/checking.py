@@ -159,6 +159,7 @@ def _worker(
                 extra_modules=modules,
                 tensors=exercise.tensors,
                 stand_ins=course.stand_ins,
+                given=course.given,
                 limits=limits,
             )
         )

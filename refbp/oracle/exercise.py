@@ -191,6 +191,7 @@ class Course:
     imports one, where its class names alone do not tell it from others; ``file`` is where the course was read from.
     ``about`` is a sentence on where it is from, ``conventions`` are sentences: where its 1/N sits, which way round a weight
     lies. ``stand_ins`` maps modules that a submission compiles to the modules of its own that do the same in Python.
+    ``given`` are files that the course hands out and submissions import, by name: what is in them, in refbp's own words.
     """
 
     name: str
@@ -202,6 +203,7 @@ class Course:
     file: str = ""
     url: str = ""
     stand_ins: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """ExerciseError where it has none."""

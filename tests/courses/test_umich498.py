@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from courses._course import caught, checked, course, found, names, rows, told, words
 from courses.umich498.wrong import WRONG
 
@@ -57,3 +58,29 @@ def test_every_mistake_is_caught(mistakes):
 
 def test_every_mistake_is_explained(mistakes):
     assert [(str(w), row.verdict, words(row)) for w, row in mistakes if not told(row, w)] == []
+
+
+def test_what_the_course_hands_out_need_not_lie_beside_a_solution(tmp_path):
+    source = (RIGHT / "fully_connected_networks.py").read_text()
+    start = source.index("def softmax_loss")
+    source = source[:start] + source[source.index("class TwoLayerNet") :]
+    source = f"from a3_helper import softmax_loss, svm_loss\nfrom eecs598 import Solver\n{source}"
+    source += "\n\ndef solver(model):\n    return Solver(model)\n"
+    (tmp_path / "fully_connected_networks.py").write_text(source)
+    report = checked("umich498", tmp_path / "fully_connected_networks.py", ["Linear.backward", "TwoLayerNet.loss"])
+    assert {r.verdict for r in report.rows} == {"ok"}
+    assert len(report.rows) == 3
+
+
+def test_the_losses_that_are_handed_out_are_torchs():
+    space = {}
+    exec(course("umich498").given["a3_helper.py"], space)
+    for name, loss in (("softmax_loss", torch.nn.CrossEntropyLoss()), ("svm_loss", torch.nn.MultiMarginLoss())):
+        x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+        y = torch.tensor([0, 2, 1, 1, 0])
+        classes = 3 if name == "svm_loss" else 1  # torch averages margins over the classes
+        wanted = classes * loss(x, y)
+        wanted.backward()
+        value, dx = space[name](x.detach(), y)
+        torch.testing.assert_close(value, wanted.detach())
+        torch.testing.assert_close(dx, x.grad)

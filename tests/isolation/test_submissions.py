@@ -161,7 +161,7 @@ def test_names_have_signatures_and_say_what_is_not_written_yet(submit):
     ("source", "sentence", "where"),
     [
         ("def f(:\n    pass\n", "importing it raises SyntaxError: ", 'File "submission.py", line 1'),
-        ("import nothing_of_that_name\n", "importing it raises ModuleNotFoundError: ", "line 1, in <module>"),
+        ("import no_name\nno_name.f()\n", "importing it raises ModuleNotFoundError: ", "line 2, in <module>"),
         ("x = 1\ny = x / 0\n", "importing it raises ZeroDivisionError: division by zero", "line 2, in <module>"),
         ("print 'hello'\n", "importing it raises SyntaxError: ", "line 1"),
         ("raise SystemExit(3)\n", "importing it raises SystemExit: 3", "line 1"),
@@ -252,12 +252,12 @@ def test_starters_find_past_and_removed_names_only_if_asked(submit):
     [
         ("print 'x'\n", "it is written for Python 2 (print without parentheses)"),
         ("for i in xrange(3): pass\n", "xrange is Python 2: write range"),
-        ("import cPickle\n", "cPickle is Python 2: write pickle"),
+        ("import cPickle\ncPickle.dumps(1)\n", "cPickle is Python 2: write pickle"),
         ("{}.iteritems()\n", "iteritems is Python 2: write items"),
         ("import numpy as np\nnp.float_\n", "np.float_ was removed from NumPy: write np.float64"),
         ("import numpy as np\nnp.bool8\n", "np.bool8 was removed from NumPy"),
         ("import numpy as np\nnp.ones(2).itemset(0, 1)\n", "ndarray.itemset was removed from NumPy"),
-        ("import scipy.special\n", "it needs the module scipy, which is not here"),
+        ("import scipy.special\nscipy.special.erf(1)\n", "it needs the module scipy, which is not here"),
         ("import numpy as np\nnp.nothing_of_that_name\n", ""),
         ("nothing_of_that_name\n", ""),
         ("1 / 0\n", ""),
@@ -268,6 +268,82 @@ def test_code_from_another_time_is_told_from_wrong_code(source, sentence, submit
     assert result.kind == "raised"
     assert result.environment.startswith(sentence)
     assert bool(result.environment) == bool(sentence)
+
+
+LACKING = """
+import matplotlib.pyplot as plt
+import course.solver
+from course.data import *
+from course.helper import loss as course_loss
+from numba import jit
+try:
+    import cupy as np
+except ImportError:
+    import numpy as np
+
+plt.rcParams["figure.figsize"] = (10, 8)
+
+
+class Net(plt.Axes):
+    def double(self, x):
+        return 2 * x
+
+
+def double(x):
+    return np.asarray(x) * 2
+
+
+def through_a_class(x):
+    return Net().double(x)
+
+
+def through_its_loss(x):
+    return course_loss(x) + 1
+
+
+def times(x):
+    return x * course_loss
+
+
+def through_a_star(x):
+    return everything_in_it(x)
+
+
+def solve(x):
+    return course.solver.Solver(x).train()
+"""
+
+
+def test_what_is_not_here_is_missed_by_those_who_use_it(submit):
+    worker = submit(LACKING)
+    assert worker.loaded.ok
+    assert worker.call("double", (2.5,)).value == 5.0
+    assert worker.call("through_a_class", (2.5,)).value == 5.0
+    for name in ("through_its_loss", "times", "through_a_star", "solve"):
+        result = worker.call(name, (2.5,))
+        assert (result.kind, result.environment) == ("raised", "it needs the module course, which is not here")
+    decorated = submit("from numba import jit\n\n@jit\ndef f(x):\n    return x\n", "b.py").loaded
+    assert decorated.environment == "it needs the module numba, which is not here"
+    assert submit("def f(x):\n    return undefined\n", "c.py").call("f", (1,)).error == "NameError"
+
+
+def test_a_file_that_lacks_a_module_is_loaded_once_more_with_those_beside_it(tmp_path):
+    (tmp_path / "layers.py").write_text("import plots\n\n\ndef affine(x):\n    return 2 * x\n")
+    (tmp_path / "optim.py").write_text("import layers\nfrom course_data import *\nfrom layers import affine\n")
+    with Worker(tmp_path / "optim.py", root=tmp_path, limits=LIMITS) as worker:
+        assert worker.call("affine", (1,)).value == 2
+
+
+def test_what_a_course_hands_out_is_used_where_a_submission_has_not_its_own(submit, tmp_path):
+    given = {"handed_out.py": "def loss(x):\n    return 'given'\n", "bundle/__init__.py": "", "bundle/part.py": "A = 1\n"}
+    source = "from handed_out import loss\nfrom bundle.part import A\n\ndef f(x):\n    return loss(x), A\n"
+    assert submit(source, given=given).call("f", (1,)).value == ("given", 1)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "f.py").write_text(source)
+    (own / "handed_out.py").write_text("def loss(x):\n    return 'own'\n")
+    with Worker(own / "f.py", root=own, given=given, limits=LIMITS) as worker:
+        assert worker.call("f", (1,)).value == ("own", 1)
 
 
 def test_an_ok_result_has_no_environment():

@@ -92,6 +92,7 @@ def launch(
             "module": room.module,
             "file": made.root + room.file,
             "path": [os.path.normpath(made.root + p) for p in room.path],
+            "given": [os.path.normpath(made.root + p) for p in room.given],
             "readable": [*exposed(), *room.packages.values(), *(f"{base}/{d}" for d in ("inside", "site", "submission"))],
             "masked": masked(),
             **options,

@@ -34,6 +34,7 @@ CONTRACT = (
     *("hookspecs.py", "layers/__init__.py", "layers/_elementwise.py", "losses/__init__.py", "losses/_loss.py"),
 )
 SKIPPED = {"__pycache__", "node_modules", "venv", "site-packages"}
+GIVEN = ".given"  # a folder that no submission's can be: what is hidden is not copied
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Room:
     file: str  # the submission, below ``base / "submission"``
     path: tuple[str, ...]  # what goes in front of sys.path, below ``base / "submission"``
     packages: dict[str, str]  # what may be imported besides the standard library: name to real path
+    given: tuple[str, ...] = ()  # what goes behind sys.path, below ``base / "submission"``
 
     def remove(self) -> None:
         """Delete it."""
@@ -52,11 +54,16 @@ class Room:
 
 
 def furnish(
-    submission: Path, root: Path | None, extra_modules: Sequence[str], stand_ins: Mapping[str, str] | None = None
+    submission: Path,
+    root: Path | None,
+    extra_modules: Sequence[str],
+    stand_ins: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
 ) -> Room:
     """A room with a copy of ``submission`` and, if given, of the Python files and small data files of ``root`` around it.
 
-    ``stand_ins`` names, for a module that a submission compiles, the one beside it that is used in its place.
+    ``stand_ins`` names, for a module that a submission compiles, the one beside it that is used in its place. ``given`` are
+    files, by name, for a submission that has not its own of that name.
     """
     submission = submission.absolute()
     _readable(submission)
@@ -92,6 +99,9 @@ def furnish(
             path += tuple(str(Path(root.name) / name) for name in _holding_packages(root))
         if ours:
             _contract(base / "submission" / "refbp")
+        for name, source in (given or {}).items():
+            (base / "submission" / GIVEN / name).parent.mkdir(parents=True, exist_ok=True)
+            (base / "submission" / GIVEN / name).write_text(source)
         for folder, folders, files in os.walk(base):
             for name in folders:
                 os.chmod(os.path.join(folder, name), 0o755)
@@ -100,7 +110,7 @@ def furnish(
     except BaseException:
         shutil.rmtree(base, ignore_errors=True)
         raise
-    return Room(base, module, target, path, packages)
+    return Room(base, module, target, path, packages, (GIVEN,) if given else ())
 
 
 @functools.cache

@@ -42,8 +42,9 @@ class Worker:
     copied. ``extra_modules`` can be imported besides the standard library and NumPy ("torch", "scipy"), with what their
     distributions depend on; torch needs ``Limits(memory=…)`` of several GiB. With ``tensors``, arrays become torch tensors
     inside and come back as arrays. ``mend_numpy`` brings back the names that NumPy has removed. ``stand_ins`` says which
-    modules of the submission are used in place of those that it compiles. ``confine`` insists on a confinement; without it
-    the best that works here is used, and ``protections`` says which that is.
+    modules of the submission are used in place of those that it compiles. ``given`` are files that it can import where it
+    has none of that name. Modules that are not here are no reason not to load it: what uses them says so. ``confine``
+    insists on a confinement; without it the best that works here is used, and ``protections`` says which that is.
 
     Not for several threads at once: a worker is ended with the thread that started it.
     """
@@ -58,6 +59,7 @@ class Worker:
         tensors: bool = False,
         mend_numpy: bool = False,
         stand_ins: Mapping[str, str] | None = None,
+        given: Mapping[str, str] | None = None,
         confine: Confinement | None = None,
     ) -> None:
         if os.name != "posix":
@@ -72,7 +74,8 @@ class Worker:
         self._submission_root = ""
         self._loaded: Result | None = None
         self._loaded_in = 0  # which of its lives
-        self._room: Room = furnish(Path(submission), None if root is None else Path(root), extra_modules, stand_ins)
+        folder = None if root is None else Path(root)
+        self._room: Room = furnish(Path(submission), folder, extra_modules, stand_ins, given)
         self._remove = weakref.finalize(self, self._room.remove)
 
     def __enter__(self) -> Self:

@@ -44,14 +44,14 @@ WRONG = [
     *_in(
         C,
         "Conv.backward",
-        ("dxp[:, :, rows, cols] += w[k]", "dxp[:, :, rows, cols] = w[k]", r"overwritten \(=\)"),
+        ("dxp[:, :, rows, cols] += w[k]", "dxp[:, :, rows, cols] = w[k]", r"overwrit(ten|e) \(=\)"),
         ("pad : pad + x.shape[2], pad : pad + x.shape[3]", "pad:-pad, pad:-pad", "empty where the padding is 0"),
         ("dout.sum(dim=(0, 2, 3))", "dout.sum(dim=(0, 1, 2))", "summed over axes"),
     ),
     *_in(
         C,
         "MaxPool.backward",
-        ("+= dout[m, k, i, j]", "= dout[m, k, i, j]", r"overwritten \(=\)"),
+        ("+= dout[m, k, i, j]", "= dout[m, k, i, j]", r"overwrit(ten|e) \(=\)"),
         ("argmax()", "argmin()", "smallest value of each window"),
     ),
     *_in(

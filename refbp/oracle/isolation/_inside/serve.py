@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import compat, jail, wire
+from . import absent, compat, jail, wire
 from .survey import survey
 
 TEXT = 4_000
@@ -43,6 +43,7 @@ class Worker:
         self.objects: dict[int, Any] = {}
         self.next = 0
         self.tensor: Any = None
+        self.absent = absent.Finder()
 
     def run(self, protections: dict[str, Any]) -> None:
         """Say hello, then serve until the parent hangs up."""
@@ -172,6 +173,19 @@ class Worker:
         if config["tensors"]:
             self.tensor = importlib.import_module("torch").Tensor
         sys.path[:0] = config["path"]
+        sys.path += config["given"]  # after the submission's own and what is installed
+        while True:
+            try:
+                self.module = self._imported()
+                return survey(self.module, self.root)
+            except ModuleNotFoundError as error:
+                if not self.absent.lacks(error):
+                    raise
+            for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(self.root)]:
+                del sys.modules[name]  # half of it is there
+
+    def _imported(self) -> types.ModuleType:
+        config = self.config
         name = config["module"]
         parent = name.rpartition(".")[0]
         if parent:
@@ -179,16 +193,14 @@ class Worker:
             # A package that imports this file has its classes already: loaded anew, they would be others of the same name
             known = sys.modules.get(name)
             if known is not None and os.path.samefile(known.__file__ or os.devnull, config["file"]):
-                self.module = known
-                return survey(known, self.root)
+                return known
         spec = importlib.util.spec_from_file_location(name, config["file"])
         if spec is None or spec.loader is None:
             raise ImportError(f"{config['file']} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        self.module = module
-        return survey(module, self.root)
+        return module
 
     def _op_call(self, message: dict[str, Any], args: Any, kwargs: Any) -> Any:
         return _walk(self.module, message["target"])(*args, **kwargs)
@@ -226,6 +238,8 @@ class Worker:
         except BaseException:
             text = "(its message cannot be shown)"
         name = str(type.__dict__["__name__"].__get__(type(error)))
+        if name == "NameError" and self.absent.starred:
+            name, text = "ModuleNotFoundError", f"No module named {self.absent.starred[0]!r}"
         try:
             lines = self._frames(error)
         except BaseException:
