@@ -160,7 +160,7 @@ def attempt(problem: Problem, caller: Caller, count: bool = False, before: Outco
     """Put a problem to somebody's functions; ``before`` is how their backward ended in another case: it is not called again."""
     exercise = problem.exercise
     names = problem.names
-    values = {**names, "default": _default(caller), "without": _without(caller)}
+    values = {**names, "default": _default(caller), "without": _without(caller), "knows": _knows(caller)}
     values |= {n: layout.there(e, problem.arrays, names) for n, e in exercise.arrays.items() if _given(e, problem)}
     scene = Scene(caller, values, seed=problem.seed, count=count, driver=exercise.driver, helpers=exercise.helpers)
     wanted = {*exercise.outputs, *exercise.gradients}
@@ -223,6 +223,16 @@ def _without(caller: Caller) -> Any:
             raise CallFailed(Outcome("refused", sentence=text), f"without({target!r}, {parameter!r})")
 
     return without
+
+
+def _knows(caller: Caller) -> Any:
+    def knows(target: str, parameter: str) -> None:
+        """Nothing, where a function has this parameter: without it, what the parameter is for was never asked of anybody."""
+        if not any(p.name == parameter or p.kind == "var_keyword" for p in caller.parameters(target)):
+            text = f"{target} has no parameter {parameter}"
+            raise CallFailed(Outcome("not implemented", sentence=text), f"knows({target!r}, {parameter!r})")
+
+    return knows
 
 
 def _as_they_do(problem: Problem, scene: Scene) -> Problem:

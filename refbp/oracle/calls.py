@@ -8,6 +8,7 @@
     dW = layer.dLdW                               an attribute, read
     dW = W - layer.weights                        arithmetic on what came back
     without("Conv2d", "padding")                  nothing, for those whose Conv2d has no such parameter
+    knows("Net", "normalization")                 nothing, for those whose Net has it: others have not written that
 
 It is Python's syntax without its statements: assignments and calls, one after the other. A capital difference is who runs
 what: calls of the submission's names go to a :class:`~refbp.oracle.callers.Caller`, everything else is worked out here,
@@ -50,7 +51,7 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
 
-QUESTIONS = ("default", "without")  # what lines may ask about the submission's signatures
+QUESTIONS = ("default", "without", "knows")  # what lines may ask about the submission's signatures
 
 
 class NotationError(RefbpError):

@@ -158,6 +158,24 @@ def test_a_network_may_still_say_use_batchnorm(tmp_path):
     ]
     row = _one(tmp_path, "nets.py", edit, "FullyConnectedNet.loss (batchnorm)")
     assert row.ok
+    row = checked("cs231n", tmp_path / "nets.py", ["FullyConnectedNet.loss (layernorm)"]).rows[-1]
+    assert row.verdict == "not implemented"  # of the years before 2018, nobody was asked for it
+
+
+def test_adam_may_count_from_one_as_it_was_handed_out_once(tmp_path):
+    row = _one(tmp_path, "optim.py", [('config.setdefault("t", 0)', 'config.setdefault("t", 1)')], "adam")
+    assert row.ok
+    assert "2017" in row.exercise.convention
+
+
+def test_moments_that_are_updated_after_their_use_are_told(tmp_path):
+    source = (RIGHT / "optim.py").read_text()
+    used = '    m, v = config["m"] / (1 - b1**t), config["v"] / (1 - b2**t)\n'
+    source = source.replace(used, "").replace('    config["m"] = b1', f'{used}    config["m"] = b1')
+    path = tmp_path / "optim.py"
+    path.write_text(source)
+    row = checked("cs231n", path, ["adam"], explain=True).rows[-1]
+    assert "updated too late" in words(row)
 
 
 @pytest.mark.parametrize("mask", ["np.random.rand(*x.shape) < 0.5", "np.random.rand(x.shape[-1]) < p"])

@@ -152,6 +152,15 @@ def test_the_1_by_m_of_dense_layers_is_reported_as_the_courses(reports):
     assert deviates == {"linear_backward", "linear_activation_backward (relu)", "linear_activation_backward (sigmoid)"}
 
 
+def test_a_mode_may_be_told_by_its_identity(tmp_path):
+    """``activation is "relu"`` is true of the strings in a program: a worker's are the same objects."""
+    path = tmp_path / "dense.py"
+    path.write_text((HERE / "dense.py").read_text().replace('activation == "', 'activation is "'))
+    assert ' is "relu"' in path.read_text()
+    report = checked("deeplearning_ai", path, ["linear_activation_backward (relu)", "linear_activation_backward (sigmoid)"])
+    assert [r.verdict for r in report.rows] == ["ok"] * 4
+
+
 def test_at_a_tie_one_may_get_the_gradient_or_all(reports):
     (row,) = (r for r in reports["pictures"].rows if r.name == "pool_backward (max)")
     assert row.ok

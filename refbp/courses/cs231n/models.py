@@ -160,8 +160,9 @@ _BUILT = "FullyConnectedNet([W1.shape[1], W2.shape[1]], input_dim=W1.shape[0], n
 
 def _deep(names: dict[str, str], option: str = "", tested: bool = True, unread: tuple[str, ...] = ()) -> str:
     scores = "scores = model.loss(X)\n" if tested else ""
+    knows = f"knows('FullyConnectedNet', '{option.strip(', ').split('=')[0]}')\n" if option else ""
     return (
-        f"model = {_BUILT}{option})\n"
+        f"{knows}model = {_BUILT}{option})\n"
         f"model.params = {given(names)}\n"
         "model.reg = reg\n"
         "model.dtype = 'float64'\n"

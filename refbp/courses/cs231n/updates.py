@@ -41,7 +41,7 @@ class Momentum(_Rule):
     r"""v = μ v − η dw,   w + v, twice; v starts as 0. Shapes: w, dw_0, dw_1, w_1, w_2 (*)."""
 
     lr: float
-    mu: float
+    mu: float = 0.9
 
     def forward(self, state: Mapping[str, Array], w: Array, dw_0: Array, dw_1: Array) -> Forward[None]:
         found, v = [], np.zeros_like(w)
@@ -57,8 +57,8 @@ class RootMeanSquare(_Rule):
     r"""v = ρ v + (1 − ρ) dw²,   w − η dw / (√v + ε), twice; v starts as 0. Shapes: w, dw_0, dw_1, w_1, w_2 (*)."""
 
     lr: float
-    decay: float
-    eps: float
+    decay: float = 0.99
+    eps: float = 1e-8
 
     @property
     def output_mistakes(self) -> tuple[Mistake, ...]:
@@ -86,17 +86,23 @@ class Moments(_Rule):
     """
 
     lr: float
-    beta1: float
-    beta2: float
-    eps: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    start: int = 0  # what t is before the first step, which counts it on
 
     @property
     def output_mistakes(self) -> tuple[Mistake, ...]:
-        """ε under the root; steps that are counted from 0, or not at all."""
+        """ε under the root, or corrected; steps that are counted from elsewhere, or not at all; moments of the step before."""
+        late = () if self.start else (_done_by(_LateStart, "t is 2 at the first step: it starts as 1, and is counted on"),)
         return (
             _done_by(_MomentsRootOfBoth, UNDER_THE_ROOT),
+            _done_by(_UncorrectedEpsilon, "ε is added to √v before the correction, where √v̂ + ε is meant"),
             _done_by(_AlwaysFirst, "t is 1 at every step: it is not counted on, or not kept"),
+            *late,
             _done_by(_Uncorrected, "the corrections 1 − β₁ᵗ and 1 − β₂ᵗ are missing"),
+            _done_by(_MomentsOfBefore, "m and v are used before this step's gradient is in them: they are updated too late"),
+            _done_by(_Ascending, "the step is added, where it is to be subtracted"),
         )
 
     def root(self, v: Array) -> Array:
@@ -107,14 +113,16 @@ class Moments(_Rule):
         """What undoes the bias towards the start."""
         return 1 - math.pow(beta, t)
 
+    def step(self, m: Array, v: Array, t: int) -> Array:
+        """What is subtracted, for the moments at the t-th step."""
+        return self.lr * (m / self.correction(self.beta1, t)) / self.root(v / self.correction(self.beta2, t))
+
     def forward(self, state: Mapping[str, Array], w: Array, dw_0: Array, dw_1: Array) -> Forward[None]:
         found, m, v = [], np.zeros_like(w), np.zeros_like(w)
-        for t, dw in enumerate((dw_0, dw_1), 1):
+        for t, dw in enumerate((dw_0, dw_1), self.start + 1):
             m = self.beta1 * m + (1 - self.beta1) * dw
             v = self.beta2 * v + (1 - self.beta2) * dw**2
-            m_hat = m / self.correction(self.beta1, t)
-            v_hat = v / self.correction(self.beta2, t)
-            w = w - self.lr * m_hat / self.root(v_hat)
+            w = w - self.step(m, v, t)
             found.append(w)
         return Forward(tuple(found), None)
 
@@ -144,6 +152,29 @@ class _Uncorrected(Moments):
         return 1.0
 
 
+class _UncorrectedEpsilon(Moments):
+    def step(self, m: Array, v: Array, t: int) -> Array:
+        corrected = math.sqrt(self.correction(self.beta2, t)) / self.correction(self.beta1, t)
+        return np.asarray(self.lr * corrected * m / self.root(v))
+
+
+class _LateStart(Moments):
+    def step(self, m: Array, v: Array, t: int) -> Array:
+        return super().step(m, v, t + 1)
+
+
+class _Ascending(Moments):
+    def step(self, m: Array, v: Array, t: int) -> Array:
+        return -super().step(m, v, t)
+
+
+class _MomentsOfBefore(Moments):
+    def forward(self, state: Mapping[str, Array], w: Array, dw_0: Array, dw_1: Array) -> Forward[None]:
+        first = np.asarray(w - self.step(np.zeros_like(w), np.zeros_like(w), 1 + self.start))
+        m, v = (1 - self.beta1) * dw_0, (1 - self.beta2) * dw_0**2
+        return Forward((first, np.asarray(first - self.step(m, v, 2 + self.start))), None)
+
+
 def _done_by(cls: type[_Rule], words: str) -> Mistake:
     """What the steps of another rule with the same arguments come to."""
 
@@ -157,7 +188,7 @@ def _done_by(cls: type[_Rule], words: str) -> Mistake:
 # The exercises ------------------------------------------------------------------------------------------------------------
 
 
-def _rule(name: str, settings: str, *layers: Layer[None]) -> Exercise:
+def _rule(name: str, settings: str, *layers: Layer[None], convention: str = "") -> Exercise:
     """Two steps of one rule; ``settings`` are what its config holds, in the course's words."""
     return Exercise(
         name,
@@ -170,6 +201,7 @@ def _rule(name: str, settings: str, *layers: Layer[None]) -> Exercise:
             "std": [Case(rule, normal(4, 5), normal(4, 5), normal(4, 5), id="two steps") for rule in layers],
             "degenerate": [Case(layers[0], normal(1), normal(1), normal(1), id="two steps of one number")],
         },
+        convention=convention,
     )
 
 
@@ -187,5 +219,12 @@ EXERCISES = [
         "'learning_rate': lr, 'beta1': beta1, 'beta2': beta2, 'epsilon': eps",
         Moments(0.03, 0.8, 0.95, 1e-2),
         Moments(0.2, 0.9, 0.7, 1e-3),
+    ),
+    _rule(
+        "adam",
+        "'learning_rate': lr, 'beta1': beta1, 'beta2': beta2, 'epsilon': eps",
+        Moments(0.03, 0.8, 0.95, 1e-2, start=1),
+        Moments(0.2, 0.9, 0.7, 1e-3, start=1),
+        convention="t starts as 1 and is counted on before it is used, as a hand-out of 2017 has it: the first step's t is 2",
     ),
 ]

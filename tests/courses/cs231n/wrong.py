@@ -97,6 +97,72 @@ WRONG = [
         row="batchnorm_forward",
         file=L,
     ),
+    *(
+        Wrong("batchnorm_backward", old, new, says, function="batchnorm_forward", row="batchnorm_forward", file=L, also=also)
+        for old, new, says, *also in (
+            (
+                "momentum * running_mean + (1 - momentum) * mu",
+                "momentum * mu + (1 - momentum) * mu",
+                "running_mean is .* batch's own alone: the old one has no share",
+            ),
+            ("momentum * running_var + (1 - momentum) * var", "running_var", "running_var is .* not updated"),
+            ("(1 - momentum) * var", "(1 - momentum) * (var + eps)", "ε is in the running variance"),
+            (
+                "momentum * running_mean + (1 - momentum) * mu",
+                "momentum * running_mean + (1 - momentum) * mu[None]",
+                "running_mean has the right values, and only its shape is wrong",
+            ),
+            (
+                "mu = x.mean(axis=0)",
+                "mu = x.mean(axis=1, keepdims=True)",
+                "",
+                ("var = x.var(axis=0)", "var = x.var(axis=1, keepdims=True)"),
+            ),
+        )
+    ),
+    Wrong(
+        "layernorm_backward",
+        "gamma * xhat + beta",
+        "gamma * ((x - x.mean(0)) / np.sqrt(x.var(0) + eps)) + beta",
+        "μ and σ are taken over the rows, which are not",
+        function="layernorm_forward",
+        row="layernorm_forward",
+        file=L,
+    ),
+    Wrong(
+        "spatial_groupnorm_backward",
+        "grouped = x.reshape(n, G, -1)",
+        "grouped = x.reshape(n * G, -1, h * w)",
+        "μ and σ are taken over H and W, which are not",
+        function="spatial_groupnorm_forward",
+        row="spatial_groupnorm_forward",
+        also=(
+            (
+                "gamma * xhat + beta",
+                "gamma * (x - x.mean((2, 3), keepdims=True)) / np.sqrt(x.var((2, 3), keepdims=True) + eps) + beta",
+            ),
+        ),
+        file=L,
+    ),
+    *(
+        Wrong(
+            "spatial_batchnorm_backward",
+            "x.transpose(0, 2, 3, 1).reshape(-1, c)",
+            "x.reshape(-1, c)",
+            says,
+            function="spatial_batchnorm_forward",
+            row="spatial_batchnorm_forward",
+            also=also,
+            file=L,
+        )
+        for says, also in (
+            ("x is reshaped into rows of channels without moving", ()),
+            (
+                "x is reshaped into rows of channels, and back, without",
+                ((".reshape(n, h, w, c).transpose(0, 3, 1, 2)", ".reshape(n, c, h, w)"),),
+            ),
+        )
+    ),
     Wrong(
         "batchnorm_backward",
         "np.sqrt(var + eps)",
@@ -371,6 +437,7 @@ WRONG = [
         U,
         "sgd_momentum",
         ('config["momentum"] * v - config', 'config["momentum"] * v + config', "v has the wrong sign"),
+        ('config["momentum"] * v', "0.9 * v", "mu is taken to be 0.9, its default"),
     ),
     *_in(
         U,
@@ -382,5 +449,8 @@ WRONG = [
         "adam",
         ('config["m"] / (1 - b1**t), ', 'config["m"], ', "correction"),
         ('    config["t"] += 1\n', '    config["t"] = 1\n', "t is 1 at every step"),
+        ('np.sqrt(v) + config["epsilon"]', 'np.sqrt(v) + config["epsilon"] / np.sqrt(1 - b2**t)', "before the correction"),
+        ('w - config["learning_rate"]', 'w + config["learning_rate"]', "step is added, where it is to be subtracted"),
+        ('b1, b2, t = config["beta1"]', "b1, b2, t = 0.9", "beta1 is taken to be 0.9"),
     ),
 ]

@@ -18,6 +18,7 @@ import io
 import json
 import math
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -234,7 +235,8 @@ class Decoder:
             case "c", [str(re), str(im)]:
                 return complex(float.fromhex(re), float.fromhex(im))
             case "s", [str(v)]:
-                return v.encode(errors="replace").decode()  # a lone surrogate cannot be printed later
+                # A lone surrogate cannot be printed later; ``mode is "max"`` holds of the strings of a program, so of these too
+                return sys.intern(v.encode(errors="replace").decode())
             case "a", [int(k)]:
                 return self._wrap(self._array(k))
             case "g", [int(k)]:
