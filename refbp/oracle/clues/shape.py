@@ -146,7 +146,7 @@ def _same_but_for_ones(g: Array, x: Array) -> bool:
 
 def _other_sums(e: Evidence, name: str) -> Claims:
     """A gradient that is a sum, over other axes than it should be: of the upstream, or of the right gradient itself."""
-    rank = max(o.dy.ndim for o in e.where(name))
+    rank = max(o.dy.ndim if o.upstream else 0 for o in e.where(name))  # outputs have no upstream gradient
     for count in range(1, rank + 1):
         for axes in itertools.combinations(range(rank), count):
             if fit := e.fit(name, _upstream_sum(axes, rank), 0.97):

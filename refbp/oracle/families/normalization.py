@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from refbp.errors import listed
 from refbp.oracle.families._family import Family, Terms
 from refbp.oracle.observation import Array, Observation
 from refbp.spec import Mistake
@@ -155,6 +158,7 @@ def _right_x_hat(words: str, inv: Callable[[_Norm], Any]) -> Mistake:
     return _dx(words, lambda n: n.dx(inv=inv(n), x_hat=n.c * n.inv))
 
 
+RUNNING = ("running_mean", "running_var")
 OUTSIDE, MISSING, UNBIASED = (
     "ε is added outside the root: √(σ²) + ε in place of √(σ² + ε)",
     "ε is missing: √(σ²) in place of √(σ² + ε)",
@@ -228,18 +232,91 @@ def _own_mean(n: _Norm) -> Array:
     return n.x - n.over(n.x)
 
 
+def _shifted(o: Observation, scaled: Array) -> Array:
+    """γ x̂ in the shape of x, and β added."""
+    beta = o.state.get("bias", np.zeros(()))
+    by_channel = o.x.ndim > 2 and beta.ndim == 1 and "shape" not in dir(o.layer)
+    return scaled.reshape(o.x.shape) + (beta.reshape(-1, *[1] * (o.x.ndim - 2)) if by_channel else beta)
+
+
 def _y(words: str, inv: Callable[[_Norm], Any], c: Callable[[_Norm], Array] = lambda n: n.c) -> Mistake:
     """The output with another 1/σ, or another x − μ."""
 
     def outputs(o: Observation) -> Mapping[str, Array]:
-        n, beta = _norm(o), o.state.get("bias", np.zeros(()))
-        y = (n.gamma * c(n) * inv(n)).reshape(o.x.shape)
-        lead = (
-            beta.reshape(-1, *[1] * (o.x.ndim - 2)) if o.x.ndim > 2 and beta.ndim == 1 and "shape" not in dir(o.layer) else beta
-        )
-        return {"y": y + lead}
+        n = _norm(o)
+        return {"y": _shifted(o, n.gamma * c(n) * inv(n))}
 
     return Mistake(words, outputs)
+
+
+def _statistics(words: str, change: Callable[[Observation, Array, Array], Array], *names: str) -> Mistake:
+    """New running statistics, of the old ones and of the batch's own."""
+
+    def outputs(o: Observation) -> Mapping[str, Array]:
+        layer: Any = o.layer
+        found = {}
+        for name, new in o.step.updates.items():
+            if name in names and layer.momentum:
+                old = np.asarray(o.state[name])
+                found[f"new_{name}"] = change(o, old, (new - (1 - layer.momentum) * old) / layer.momentum)
+        return found
+
+    return Mistake(words, outputs)
+
+
+def _forgetful(o: Observation, old: Array, own: Array) -> Array:  # noqa: ARG001  # the old value is what is forgotten
+    return own
+
+
+def _with_eps(o: Observation, old: Array, own: Array) -> Array:
+    layer: Any = o.layer
+    return np.asarray((1 - layer.momentum) * old + layer.momentum * (own + layer.eps))
+
+
+def _as_it_was(o: Observation, old: Array, own: Array) -> Array:  # noqa: ARG001  # the batch's own is what is left out
+    return old
+
+
+def _as_rows(words: str, back: bool) -> Mistake:
+    """A picture (N, C, H, W) taken for rows (N·H·W, C) by a reshape alone; with ``back`` the way back moves channels."""
+
+    def outputs(o: Observation) -> Mapping[str, Array]:
+        n = _norm(o)
+        if o.x.ndim < 3 or not n.moving or "num_features" not in o.layer.arguments():
+            return {}
+        rows = o.x.reshape(-1, o.x.shape[1])
+        mean, var = rows.mean(0), rows.var(0)
+        y = (rows - mean) / np.sqrt(var + n.eps) * n.gamma.ravel() + o.state.get("bias", np.zeros(()))
+        if back:
+            y = np.moveaxis(y.reshape(len(o.x), *o.x.shape[2:], -1), -1, 1)
+        layer: Any = o.layer
+        found = {"y": y.reshape(o.x.shape)}
+        for name, own in (("running_mean", mean), ("running_var", var)):
+            if name in o.step.updates:
+                found[f"new_{name}"] = (1 - layer.momentum) * o.state[name] + layer.momentum * own
+        return found
+
+    return Mistake(words, outputs)
+
+
+AXES = {2: ("the rows", "the columns"), 4: ("N", "C", "H", "W"), 5: ("N", "the groups", "the channels of a group", "H", "W")}
+
+
+def _over_others() -> Iterator[Mistake]:
+    """μ and σ over other axes than they should be."""
+    for rank, names in AXES.items():
+        for count in range(1, rank + 1):
+            for axes in itertools.combinations(range(rank), count):
+                words = f"μ and σ are taken over {listed([names[a] for a in axes])}, which are not the axes that share them"
+                yield Mistake(words, partial(_over_these, rank=rank, axes=axes))
+
+
+def _over_these(o: Observation, rank: int, axes: tuple[int, ...]) -> Mapping[str, Array]:
+    n = _norm(o)
+    if n.x.ndim != rank or not (n.moving and n.centred) or axes == tuple(sorted(a % rank for a in n.axes)):
+        return {}
+    n = dataclasses.replace(n, axes=axes)
+    return {"y": _shifted(o, n.gamma * n.c * n.inv)}
 
 
 FAMILIES = (
@@ -271,6 +348,12 @@ FAMILIES = (
             _y("σ² is the unbiased variance, divided by m − 1, where it should be divided by m", _unbiased),
             _y("the division is by the variance, not by its root", lambda n: 1 / (n.variance + n.eps)),
             _y("the batch's own mean is subtracted, where the running one should be", lambda n: n.inv, _own_mean),
+            _statistics("the running value is the batch's own alone: the old one has no share in it", _forgetful, *RUNNING),
+            _statistics("the running value is not updated: the old one stands there", _as_it_was, *RUNNING),
+            _statistics("ε is in the running variance: it belongs under the root alone", _with_eps, "running_var"),
+            _as_rows("x is reshaped into rows of channels without moving its channels to the last axis first", True),
+            _as_rows("x is reshaped into rows of channels, and back, without moving its channels to the last axis", False),
+            *_over_others(),
         ),
     ),
 )
