@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from command import refbp
 
-from refbp.conformance import bench
+from refbp import registry
+from refbp.conformance import bench, growth
+from refbp.conformance.trial import Trial
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -46,3 +48,35 @@ def test_the_command_prints_ratios_and_json():
     wrong = refbp("bench", "--only", "nothing")
     assert wrong.returncode == 2
     assert "no workload's name contains 'nothing'" in wrong.stderr
+
+
+def test_growth_is_read_off_two_sizes_and_steep_only_beside_torch():
+    squared = growth.Growth("L", "case", "N", (64, 512), (1.0, 64.0), (2.0, 16.0))
+    assert squared.powers == pytest.approx((2.0, 1.0))
+    assert squared.steep
+    assert not growth.Growth("L", "case", "N", (64, 512), (1.0, 64.0), (1.0, 64.0)).steep  # attention, say
+    assert not growth.Growth("L", "case", "N", (64, 512), (1.0, 12.0), (1.0, 2.0)).steep  # torch is not even linear yet
+
+
+def test_an_axis_is_lengthened_in_every_input_that_has_it_and_nowhere_else():
+    trial = Trial(registry.current().get("CrossEntropyLoss").spec, 0)
+    assert growth.open_axes(trial) == ["N", "C"]
+    scores, target = growth.resized(trial, "N", 23).inputs
+    assert scores.shape == (23, trial.inputs[0].shape[1])
+    assert target.shape == (23,)
+    np.testing.assert_array_equal(scores[: len(trial.inputs[0])], trial.inputs[0])
+    np.testing.assert_array_equal(scores[len(trial.inputs[0])], trial.inputs[0][0])
+    assert "in_features" not in growth.open_axes(Trial(registry.current().get("Linear").spec, 0))
+
+
+def test_the_command_measures_growth_along_every_open_axis():
+    run = refbp("bench", "--growth", "--only", "LSTMCell", "--json", "-")
+    assert run.returncode == 0, run.stderr
+    data = json.loads(run.stdout)["growth"]
+    assert [(g["layer"], g["axis"]) for g in data] == [("LSTMCell", "N")]
+    for g in data:
+        assert g["sizes"][1] == 8 * g["sizes"][0]
+        assert g["power"] == pytest.approx(np.log(g["refbp_s"][1] / g["refbp_s"][0]) / np.log(8))
+    wrong = refbp("bench", "--growth", "--dtype", "float32")
+    assert wrong.returncode == 2
+    assert "one table, in float32" in wrong.stderr

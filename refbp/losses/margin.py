@@ -195,7 +195,9 @@ class MultiLabelMarginLoss(Loss[_Labelled]):
 
     def forward(self, state: Mapping[str, Array], input: Array, target: Array) -> Forward[_Labelled]:
         x, t = np.atleast_2d(input), np.atleast_2d(target)
-        listed = np.logical_and.accumulate(t >= 0, 1)[:, :, None]
+        listed = np.logical_and.accumulate(t >= 0, 1)
+        most = listed.sum(1).max(initial=0)  # of a thousand classes a row lists a few: no square of C is made
+        t, listed = t[:, :most], listed[:, :most, None]
         named = listed & (t[:, :, None] == np.arange(x.shape[1]))
         scores = np.take_along_axis(x, np.where(t >= 0, t, 0), 1)
         z = 1 - scores[:, :, None] + x[:, None, :]
