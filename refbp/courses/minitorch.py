@@ -6,6 +6,7 @@ driver's. Tensors are the submission's: give the folder that holds its package.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -34,8 +35,14 @@ class Kept:
     def saved_tensors(self):
         return self.saved_values
 
+def loaded(name):
+    # A file that does not import it: the package has it
+    package = submission.__name__.split(".")[0]
+    modules = [submission, *[m for n, m in list(sys.modules.items()) if n.split(".")[0] == package]]
+    return next((getattr(m, name) for m in modules if callable(getattr(m, name, None))), None)
+
 def context():
-    kind = getattr(submission, "Context", None)
+    kind = loaded("Context")
     return kind() if isinstance(kind, type) else Kept()
 
 def several(found):
@@ -54,32 +61,66 @@ def backward(name, ctx, d):
 _TENSORS = (
     _DRIVER
     + """
-def tensor(a):
-    make = getattr(submission, "tensor", None)
-    if not callable(make):  # a file that does not import it: the package has it
-        package = submission.__name__.split(".")[0]
-        found = [getattr(m, "tensor", None) for n, m in list(sys.modules.items()) if n.startswith(package)]
-        make = next(f for f in found if callable(f))
-    return make(np.asarray(a, float).tolist())
+def backends():
+    # The plain one, and the fast one: the plain one multiplies no matrices
+    fast = loaded("FastOps")
+    make = loaded("TensorBackend") or loaded("make_tensor_backend")
+    return [{}, {"backend": make(fast)}] if fast and make else [{}]
+
+def tensor(a, **options):
+    return loaded("tensor")(np.asarray(a, float).tolist(), **options)
+
+def nested():
+    # In the first years a function makes the classes, for given operations
+    return getattr(submission, "TensorFunctions", None) if not hasattr(submission, "Sum") else None
+
+def function(name, options):
+    within = options.get("backend", nested()) if nested() is not None else submission
+    return getattr(within, name)
+
+def constant(v, options):
+    v = np.asarray(v)
+    if nested() is None:
+        return tensor(np.atleast_1d(v), **options)
+    return int(v) if v.ndim == 0 else tuple(int(i) for i in v)
 
 def forward(name, ctx, *values):
-    return getattr(submission, name).forward(ctx, *[tensor(np.atleast_1d(v)) for v in values]).to_numpy()
+    return tried(lambda o: function(name, o).forward(ctx, *[tensor(np.atleast_1d(v), **o) for v in values]).to_numpy())
+
+def forward_with(name, ctx, a, v):
+    return tried(lambda o: function(name, o).forward(ctx, tensor(a, **o), constant(v, o)).to_numpy())
+
+def tried(call):
+    last = None
+    for options in backends():
+        try:
+            return call(options)
+        except NotImplementedError as error:
+            last = error
+    raise last
 
 def backward(name, ctx, d, *inputs):
-    found = several(getattr(submission, name).backward(ctx, tensor(d)))
-    return tuple(fitted(g.to_numpy(), x) for g, x in zip(found, inputs))
+    found = several(tried(lambda o: function(name, o).backward(ctx, tensor(d, **o))))
+    return tuple(fitted(numbers(g), x) for g, x in zip(found, inputs))
+
+def numbers(g):
+    return g.to_numpy() if hasattr(g, "to_numpy") else None if g is None else np.asarray(g, float)
 
 def fitted(g, x):
     # The framework expands and sums whatever a function sends back to the shape of its input
     try:
         wide = np.broadcast_to(g, np.broadcast_shapes(g.shape, x.shape))
-    except ValueError:
+    except (ValueError, AttributeError):
         return g
     wide = wide.sum(axis=tuple(range(wide.ndim - x.ndim)))
     over = tuple(i for i, (a, b) in enumerate(zip(wide.shape, x.shape)) if a != b)
     return wide.sum(axis=over, keepdims=True) if over else wide.copy()
 """
 )
+
+
+def _above(*shape: int) -> Draw:
+    return uniform(*shape, low=1.5, high=4.0)  # where a logarithm is not small: an ε inside it is
 
 
 def _numbers(layer: Layer[Any], inputs: int, make: Any = normal) -> dict[str, list[Case]]:
@@ -107,7 +148,13 @@ def on_numbers(name: str, layer: Layer[Any], tiers: Mapping[str, Sequence[Case]]
 
 
 def on_tensors(
-    name: str, std: Sequence[Case], constant: str = "", inputs: Sequence[str] = (), base: str = "Function", **others: Any
+    name: str,
+    std: Sequence[Case],
+    constant: str = "",
+    inputs: Sequence[str] = (),
+    base: str = "Function",
+    within: str = "",
+    **others: Any,
 ) -> Exercise:
     """A function of one or two tensors, and perhaps of a tensor of whole numbers: an axis, a shape."""
     case = std[0]
@@ -117,31 +164,33 @@ def on_tensors(
     fields: dict[str, Any] = {"outputs": {"out": "y"}, "upstream": {"dout": "out"}, **others}
     return Exercise(
         f"{name}.backward (tensors)",
-        f"ctx = context()\nout = forward('{name}', ctx, {listed}{f', {constant}' if constant else ''})",
+        f"ctx = context()\nout = forward_with('{name}', ctx, {listed}, {constant})"
+        if constant
+        else f"ctx = context()\nout = forward('{name}', ctx, {listed})",
         f"{', '.join(f'd{a}' for a in called)}, = backward('{name}', ctx, dout, {listed})",
         arrays=dict(zip(called, layouts, strict=True)),
         tiers={"std": std, **fields.pop("tiers", {})},
         driver=_TENSORS,
-        also=(f"{name}.forward", f"{name}.backward"),
+        also=(f"{within}{name}.forward", f"{within}{name}.backward"),
         beside=base,
         forward_name=f"{name}.forward (tensors)",
-        convention="one gradient for each input; the framework expands and sums it to the input's shape",
+        convention="one gradient for each input; the framework expands and sums it to the input's shape"
+        + (
+            ", in the classes that make_tensor_backend makes, for which an axis is a number and a shape a tuple"
+            if within
+            else ""
+        ),
         **fields,
     )
 
 
-def _positive(*shape: int) -> Draw:
-    return uniform(*shape, low=0.5, high=2.0)
-
-
 _ZERO = {"kink": [Case(ReLU(), exactly(0.0, shape=()), id=f"zero {i}") for i in (1, 2, 3, 4)]}
-_EPS = "log(a + 1e-6), and its slope likewise"
+EPSILON = 2e-5  # of log(a + 1e-6), and of quotients that many keep finite by the same: which is where, nobody minds
 NUMBERS = [
     on_numbers("Add", Add(), _numbers(Add(), 2)),
     on_numbers("Mul", Mul(), _numbers(Mul(), 2)),
-    on_numbers("Log", Log(1e-6), _numbers(Log(1e-6), 1, _positive), convention=_EPS),
-    on_numbers("Log", Log(), _numbers(Log(), 1, _positive), convention="log(a)"),
-    on_numbers("Inv", Reciprocal(), _numbers(Reciprocal(), 1, signed)),
+    on_numbers("Log", Log(), _numbers(Log(), 1, _above), rtol=EPSILON),
+    on_numbers("Inv", Reciprocal(), _numbers(Reciprocal(), 1, signed), rtol=EPSILON),
     on_numbers("Neg", Negate(), _numbers(Negate(), 1)),
     on_numbers("Sigmoid", Sigmoid(), _numbers(Sigmoid(), 1)),
     on_numbers("ReLU", ReLU(), _numbers(ReLU(), 1) | _ZERO),
@@ -165,9 +214,8 @@ def back(name: str, forward: str, layer: Layer[Any], tiers: Mapping[str, Sequenc
 
 
 OPERATORS = [
-    back("log_back", "log", Log(1e-6), _numbers(Log(1e-6), 1, _positive), convention=_EPS),
-    back("log_back", "log", Log(), _numbers(Log(), 1, _positive), convention="log(x)"),
-    back("inv_back", "inv", Reciprocal(), _numbers(Reciprocal(), 1, signed)),
+    back("log_back", "log", Log(), _numbers(Log(), 1, _above), rtol=EPSILON),
+    back("inv_back", "inv", Reciprocal(), _numbers(Reciprocal(), 1, signed), rtol=EPSILON),
     back("relu_back", "relu", ReLU(), _numbers(ReLU(), 1) | _ZERO),
 ]
 
@@ -183,38 +231,41 @@ def _two(layer: Layer[Any]) -> list[Case]:
     ]
 
 
-TENSORS = [
-    on_tensors("Add", _two(Add())),
-    on_tensors("Mul", _two(Mul())),
-    on_tensors("Neg", _one(Negate())),
-    on_tensors("Inv", _one(Reciprocal(), signed)),
-    on_tensors("Sigmoid", _one(Sigmoid())),
-    on_tensors("ReLU", _one(ReLU()), tiers={"kink": [Case(ReLU(), exactly([[0.0, 1.0, -1.0]]), id="zero")]}),
-    on_tensors("Log", _one(Log(1e-6), _positive)),
-    on_tensors("Log", _one(Log(), _positive)),
-    on_tensors("Exp", _one(Exp())),
-    on_tensors("LT", _two(Step())),
-    on_tensors("EQ", _two(Step(equal=True))),
-    on_tensors(
-        "Sum",
-        [Case(Summation((0,), keepdims=True), normal(7, 5)), Case(Summation((2,), keepdims=True), normal(2, 3, 5))],
-        "axes[0]",
-    ),
-    on_tensors(
-        "Permute",
-        [Case(Permute((1, 0)), normal(7, 5)), Case(Permute((2, 0, 1)), normal(2, 3, 5), id="three axes")],
-        "order",
-    ),
-    on_tensors("View", [Case(Reshape((3, 10)), normal(2, 3, 5)), Case(Reshape((35,)), normal(7, 5))], "shape"),
-    on_tensors(
-        "MatMul",
-        [
-            Case(MatMul(), normal(7, 5), normal(5, 3), id="matrices"),
-            Case(MatMul(), normal(2, 7, 5), normal(2, 5, 3), id="batches"),
-            Case(MatMul(), normal(2, 7, 5), normal(1, 5, 3), id="a batch times one"),
-        ],
-    ),
-]
+def _tensors(within: str = "") -> list[Exercise]:
+    make = functools.partial(on_tensors, within=within)
+    return [
+        make("Add", _two(Add())),
+        make("Mul", _two(Mul())),
+        make("Neg", _one(Negate())),
+        make("Inv", _one(Reciprocal(), signed), rtol=EPSILON),
+        make("Sigmoid", _one(Sigmoid())),
+        make("ReLU", _one(ReLU()), tiers={"kink": [Case(ReLU(), exactly([[0.0, 1.0, -1.0]]), id="zero")]}),
+        make("Log", _one(Log(), _above), rtol=EPSILON),
+        make("Exp", _one(Exp())),
+        make("LT", _two(Step())),
+        make("EQ", _two(Step(equal=True))),
+        make(
+            "Sum",
+            [Case(Summation((0,), keepdims=True), normal(7, 5)), Case(Summation((2,), keepdims=True), normal(2, 3, 5))],
+            "axes[0]",
+        ),
+        make(
+            "Permute",
+            [Case(Permute((1, 0)), normal(7, 5)), Case(Permute((2, 0, 1)), normal(2, 3, 5), id="three axes")],
+            "order",
+        ),
+        make("View", [Case(Reshape((3, 10)), normal(2, 3, 5)), Case(Reshape((35,)), normal(7, 5))], "shape"),
+        make(
+            "MatMul",
+            [
+                Case(MatMul(), normal(7, 5), normal(5, 3), id="matrices"),
+                Case(MatMul(), normal(2, 7, 5), normal(2, 5, 3), id="batches"),
+                Case(MatMul(), normal(2, 7, 5), normal(1, 5, 3), id="a batch times one"),
+            ],
+        ),
+    ]
+
+
 LATER = [
     on_tensors(
         "Max",
@@ -245,7 +296,62 @@ LATER = [
         base="",
     ),
 ]
-OPTIONAL = ("numba", "typing_extensions")  # what the later modules import: a worker has it where it is installed
+_USES = "p = a * b; q = p + a; z = p * q"
+ENGINE = Exercise(
+    "backpropagate",
+    "at = scalar(a)\nbt = scalar(b)\nzt = combined(at, bt)\nz = number(zt)",
+    "da, db = propagated(zt, dz, at, bt)",
+    arrays={"a": "a", "b": "b"},
+    outputs={"z": "z"},
+    driver=_DRIVER
+    + """
+def scalar(a):
+    if loaded("Scalar") is None:
+        raise NotImplementedError("there is no Scalar to try it on")
+    return loaded("Scalar")(float(a))
+
+def of_numbers(name):
+    home = sys.modules[loaded("ScalarFunction").__module__]  # functions on tensors have the same names
+    return getattr(home, name).apply
+
+def combined(a, b):
+    p = of_numbers("Mul")(a, b)
+    return of_numbers("Mul")(p, of_numbers("Add")(p, a))
+
+def number(z):
+    return float(z.data)
+
+def propagated(z, dz, a, b):
+    z.backward(float(dz))
+    return a.derivative, b.derivative
+""",
+    also=("backpropagate",),
+    forward_name="Scalar",
+    convention="what arrives at a variable from all its uses is added up before it goes on",
+    tiers={"std": [Case(Graph(_USES), normal(), normal(), id=f"numbers {i}") for i in (1, 2, 3)]},
+)
+OPTIONAL = ("typing_extensions",)  # what its files import: a worker has it where it is installed
+NUMBA = {  # to compile loops takes longer than to run them on a few numbers
+    "numba/__init__.py": """
+from . import cuda
+prange, float32, float64, int32, int64 = range, float, float, int, int
+
+def njit(function=None, **options):
+    return function if callable(function) else lambda f: f
+
+jit = vectorize = njit
+""",
+    "numba/cuda.py": """
+def jit(function=None, **options):
+    return function if callable(function) else lambda f: f
+
+def is_available():
+    return False
+
+def is_cuda_array(a):
+    return False
+""",
+}
 
 
 @hookimpl
@@ -254,12 +360,14 @@ def refbp_exercises() -> Iterator[Course]:
     yield Course(
         "minitorch",
         "Cornell Tech minitorch: functions with forward and backward",
-        [*OPERATORS, *NUMBERS, *TENSORS, *LATER],
+        [*OPERATORS, *NUMBERS, *_tensors(), *_tensors("make_tensor_backend.Backend."), *LATER, ENGINE],
         conventions=(
             "forward(ctx, …) keeps what backward(ctx, d) needs with ctx.save_for_backward.",
             "One gradient for each input: for an axis, an order or a shape it is ignored.",
+            "Loops that numba would compile are run as they are.",
             "Sum and Max keep the axis, of size 1; convolutions pad with zeros at the end, so that sizes stay.",
         ),
         modules=tuple(m for m in OPTIONAL if importlib.util.find_spec(m)),
+        given=NUMBA,
         url="https://minitorch.github.io",
     )

@@ -24,7 +24,10 @@ class UnreadableError(RefbpError):
 
 @dataclass(frozen=True)
 class File:
-    """One file: what it defines, functions, and classes with a dot before their methods; what it imports; or what is wrong."""
+    """One file: what it defines, functions, and classes with a dot before their methods; what it imports; or what is wrong.
+
+    The methods of a class that a function makes have the function's name and a dot before them.
+    """
 
     path: Path
     names: Mapping[str, int] = field(default_factory=dict)
@@ -127,7 +130,20 @@ def _file(path: Path) -> File:
             names[node.name] = node.lineno
         if isinstance(node, ast.ClassDef):
             names |= {f"{node.name}.{m.name}": m.lineno for m in node.body if isinstance(m, ast.FunctionDef)}
+        if isinstance(node, ast.FunctionDef):
+            names |= _made_in(node, node.name)
     return File(path, names, imports=_imports(tree))
+
+
+def _made_in(node: ast.FunctionDef | ast.ClassDef, path: str) -> dict[str, int]:
+    """The methods of the classes that a function makes, by the whole path to them."""
+    found: dict[str, int] = {}
+    for child in node.body:
+        if isinstance(child, ast.ClassDef):
+            found |= _made_in(child, f"{path}.{child.name}")
+        elif isinstance(child, ast.FunctionDef) and isinstance(node, ast.ClassDef):
+            found[f"{path}.{child.name}"] = child.lineno
+    return found
 
 
 def _imports(tree: ast.AST) -> frozenset[str]:
@@ -170,6 +186,14 @@ def recognised(submission: Submission, courses: Iterable[Course], name: str | No
         errors = [f.error for f in submission.files if f.error]
         if errors:
             raise UnreadableError(errors[0])
+        halves = [(c, e) for c in known.values() for e in c.exercises if e.needs and submission.partly(e.needs)]
+        if halves:
+            course, exercise = max(halves, key=lambda h: len(submission.partly(h[1].needs)) / len(h[1].needs))
+            have = submission.partly(exercise.needs)
+            raise UnreadableError(
+                f"{submission.path} has {listed(have)}, which {course.name} tries together with"
+                f" {listed([n for n in exercise.needs if n not in have])}: both must be in one file, or folder."
+            )
         some = listed(sorted(n for n in submission.names if "." not in n)[:6])
         raise UnreadableError(
             f"no course has functions called {some}: name the course (--course {'|'.join(sorted(known))}),"

@@ -1,11 +1,12 @@
 """minitorch: what is right is ok, what is wrong is caught and named."""
 
 import importlib
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from courses._course import Wrong, checked, course, edited, enough, hold, rows
+from courses._course import Wrong, checked, course, edited, enough, hold, rows, words
 
 from refbp.oracle import submission
 
@@ -93,6 +94,46 @@ def test_a_right_solution_is_recognised_and_ok_in_every_tier():
 @pytest.mark.parametrize(("path", "wrong"), MISTAKES, ids=[str(w) for _, w in MISTAKES])
 def test_a_wrong_solution_is_caught(path, wrong):
     hold(_row(path, wrong), wrong)
+
+
+FIRST = HERE.with_name("first_years")
+
+
+@pytest.fixture(scope="module")
+def first_years():
+    return {r.name: r for r in checked("minitorch", FIRST).rows}
+
+
+def test_classes_that_a_function_makes_are_found_and_given_numbers_and_tuples(first_years):
+    assert {n: (r.verdict, r.note) for n, r in first_years.items() if not r.ok and r.verdict != "not implemented"} == {}
+    assert {"Mul.backward", "Mul.backward (tensors)", "Sum.backward (tensors)", "Permute.backward (tensors)"} <= set(
+        first_years
+    )
+
+
+def test_matrices_are_multiplied_by_the_fast_operations_without_a_compiler(first_years):
+    assert first_years["MatMul.backward (tensors)"].verdict == "ok"
+
+
+def test_an_epsilon_in_a_divisor_is_nobody_s_mistake(first_years):
+    assert [first_years[f"{n}.backward"].verdict for n in ("Log", "Inv")] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("arrived.get(id(used), 0.0) + d", "d", "other uses: = stands for"),
+        ("arrived.get(id(used), 0.0) + d", "arrived.get(id(used), d)", "only what arrives first at a value counts"),
+    ],
+)
+def test_a_pass_backward_that_loses_a_use_is_explained(old, new, says, tmp_path):
+    shutil.copytree(FIRST, tmp_path / "minitorch")
+    engine = tmp_path / "minitorch" / "minitorch" / "autodiff.py"
+    assert old in engine.read_text()
+    engine.write_text(engine.read_text().replace(old, new))
+    row = checked("minitorch", tmp_path / "minitorch", ["backpropagate"], explain=True).rows[-1]
+    assert row.verdict == "wrong"
+    assert says in words(row)
 
 
 def test_nine_of_ten_are_explained():

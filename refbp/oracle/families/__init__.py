@@ -14,6 +14,7 @@ from refbp.oracle.families import (
     chain,
     classification,
     elementwise,
+    graphs,
     lookup,
     losses,
     normalization,
@@ -35,6 +36,7 @@ FAMILIES: tuple[Family, ...] = (
     *windows.FAMILIES,
     *recurrent.FAMILIES,
     *attention.FAMILIES,
+    *graphs.FAMILIES,
 )
 
 
