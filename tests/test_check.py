@@ -221,7 +221,7 @@ def test_each_trouble_has_its_verdict_and_stops_nothing_else(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
-    [("import nothere; nothere.x()", "it needs the module nothere"), ("import sys; sys.exit(0)", "SystemExit")],
+    [("from json import nothere", "cannot import name"), ("import sys; sys.exit(0)", "SystemExit")],
 )
 def test_a_file_that_cannot_be_imported_says_why_once(line, sentence, tmp_path):
     (tmp_path / "layers.py").write_text(f"{line}\n{RELU_FILE}")
@@ -230,6 +230,28 @@ def test_a_file_that_cannot_be_imported_says_why_once(line, sentence, tmp_path):
     said = run.stdout.split("\n\n", 2)[2]
     assert said.count(sentence) == 1
     assert 'layers.py", line 1' in said
+
+
+def test_what_fails_between_the_functions_of_a_script_is_left_out_and_said(tmp_path):
+    script = f"import numpy as np\nimport plotting\nplotting.figure()\n{RELU_FILE}\nassert 1 == 2, 'my test'\n"
+    (tmp_path / "layers.py").write_text(script)
+    run = refbp("check", tmp_path / "layers.py")
+    assert run.returncode == 0, run.stdout
+    assert "line 3 ends in ModuleNotFoundError: No module named 'plotting', and 1 more statement" in " ".join(
+        run.stdout.split()
+    )
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path):
+    (tmp_path / "old.py").write_text("def affine_forward(x, w, b):\n    print 'x'\n")
+    run = refbp("check", tmp_path, "--course", "cs231n")
+    assert run.returncode == 2
+    assert "old.py:2 is not Python that can be read: it is written for Python 2" in " ".join(run.stderr.split())
+    (tmp_path / "layers.py").write_text(RELU_FILE)
+    run = refbp("check", tmp_path)
+    assert run.returncode == 0
+    assert "note: " in run.stdout
+    assert "old.py:2 is not Python that can be read" in " ".join(run.stdout.split())
 
 
 def test_an_interrupt_leaves_no_process_behind(tmp_path):

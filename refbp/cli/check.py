@@ -96,6 +96,8 @@ def _course(found: Any, registry: Any, name: str | None, names: tuple[str, ...],
         advance = progress_bar(stack, len(list(grouped(exercises))))
         report = check(found, course, exercises, Asked(seed, explain=hints > 0), advance)
     if not report.rows:
+        if unreadable := [f.error for f in found.files if f.error]:
+            raise submission.UnreadableError(unreadable[0])
         some = ", ".join(sorted(course.names)[:8])
         raise submission.UnreadableError(f"{found.path} has none of the functions of {course.name}: {some}…")
     return report

@@ -92,7 +92,15 @@ def check(
                 if all(r.ok for r in best):
                     break
             rows += [explained(r, Isolated(worker_of(workers, r, submission)), asked) for r in best] if asked.explain else best
-    return Report(str(submission.path), course, asked.seed, tuple(_once(rows)), said, time.monotonic() - start, tuple(missing))
+        notes = [_left_out(path, w) for (path, *_), w in workers.items() if w.loaded.ok and w.loaded.notes]
+        notes += [f"note: {f.error}" for f in submission.files if f.error][:3]
+    seconds = time.monotonic() - start
+    return Report(str(submission.path), course, asked.seed, tuple(_once(rows)), said, seconds, tuple(missing), tuple(notes))
+
+
+def _left_out(path: Path, worker: Worker) -> str:
+    """What of a script was left out, in a sentence."""
+    return f"note: {path.name} is checked without what fails outside of its functions: {', '.join(worker.loaded.notes)}"
 
 
 def _fitting(able: list[Exercise], submission: Submission) -> list[Exercise]:

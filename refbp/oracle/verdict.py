@@ -178,6 +178,8 @@ def _unwritten(attempts: Sequence[Attempt], ended: Sequence[Attempt], phase: str
 def _ended(ended: Sequence[Attempt], phase: str, attempts: Sequence[Attempt]) -> tuple[str, str]:
     first = ended[0]
     assert first.failed is not None
+    if phase == "backward" and first.phase == "forward" and first.failed.kind == "environment":
+        return "environment", f"its forward could not be run: {first.failed.sentence}"
     if phase == "backward" and first.phase == "forward":
         return "forward wrong", f"its forward {first.failed.sentence}"
     every = "" if len(ended) == len(attempts) else f" (in {len(ended)} of {len(attempts)} cases, first: {first.problem.id})"

@@ -161,6 +161,23 @@ def test_a_mode_may_be_told_by_its_identity(tmp_path):
     assert [r.verdict for r in report.rows] == ["ok"] * 4
 
 
+def test_a_script_may_import_what_the_course_hands_out_and_test_itself(tmp_path):
+    source = (HERE / "dense.py").read_text()
+    names = ("sigmoid", "relu", "relu_backward", "sigmoid_backward")
+    for name in names:
+        start = source.index(f"def {name}(")
+        end = source.find("\n\n\n", start)
+        source = source[:start] + source[end + 3 :]
+    own = f"from testCases_v2 import *\nfrom dnn_utils_v2 import {', '.join(names)}\n"
+    (tmp_path / "dnn.py").write_text(
+        source.replace("import numpy as np\n", f"import numpy as np\n{own}") + "\nprint(a_test_case())\n"
+    )
+    report = checked("deeplearning_ai", tmp_path / "dnn.py")
+    assert {r.name: r.verdict for r in report.rows if r.tried and not r.ok} == {}
+    assert "L_model_backward" in {r.name for r in report.rows if r.ok}
+    assert "a_test_case" in report.notes[0]
+
+
 def test_at_a_tie_one_may_get_the_gradient_or_all(reports):
     (row,) = (r for r in reports["pictures"].rows if r.name == "pool_backward (max)")
     assert row.ok

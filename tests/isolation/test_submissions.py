@@ -346,6 +346,27 @@ def test_what_a_course_hands_out_is_used_where_a_submission_has_not_its_own(subm
         assert worker.call("f", (1,)).value == ("own", 1)
 
 
+def test_what_uses_a_name_that_could_not_be_bound_is_told_why(submit):
+    source = "import numpy as np\n\nEPS = np.float_(1e-8)\n\ndef f(x):\n    return x + EPS\n\ndef g(x):\n    return 2 * x\n"
+    worker = submit(source)
+    assert worker.loaded.ok
+    assert worker.loaded.notes[0].startswith("line 3 ends in AttributeError")
+    assert worker.call("g", (3.0,)).value == 6.0
+    assert worker.call("f", (3.0,)).environment == "np.float_ was removed from NumPy: write np.float64"
+
+
+def test_an_import_that_fails_is_not_left_out(submit):
+    result = submit("from json import nothing_of_that_name\n\ndef f():\n    return 1\n").loaded
+    assert result.error == "ImportError"
+
+
+@pytest.mark.parametrize(("value", "old"), [("np.ones((1, 1))", True), ("np.ones(2)", False), ("[1, 2]", False)])
+def test_an_array_of_one_element_in_a_place_of_another_is_an_old_way(value, old, submit):
+    result = submit(f"import numpy as np\n\ndef f():\n    a = np.zeros(3)\n    a[0] = {value}\n").call("f")
+    assert result.error == "ValueError"
+    assert bool(result.environment) == old
+
+
 def test_an_ok_result_has_no_environment():
     assert Result("ok").environment == ""
     assert environment("ValueError", "name 'xrange' is wrong") == ""

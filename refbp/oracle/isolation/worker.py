@@ -9,6 +9,7 @@ with Worker("layers.py") as w:
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import re
@@ -238,7 +239,7 @@ class Worker:
         if result.ok:
             try:
                 names = {text(n, 200): definition(text(n, 200), d) for n, d in result.value.items()}
-                self._loaded = Result("ok", names, stdout=result.stdout, stderr=result.stderr, seconds=result.seconds)
+                self._loaded = dataclasses.replace(result, value=names)
                 return
             except (KeyError, TypeError, AttributeError, ValueError):
                 result = Result("garbage", message="it cannot be described")

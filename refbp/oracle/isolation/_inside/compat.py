@@ -41,3 +41,26 @@ def mend_numpy() -> list[str]:
         if value is not None:
             setattr(np, name, value)
     return missing
+
+
+def one_element(error: BaseException, frame: types.FrameType | None, line: int) -> bool:
+    """Whether what could not be put in an array's place is an array of one element, of which NumPy once made a number.
+
+    The error says the same of every array: so what the line assigns is worked out once more, in the frame that raised it.
+    """
+    import ast
+    import linecache
+
+    import numpy as np
+
+    if frame is None or "only 0-dimensional arrays can be converted" not in f"{error} {error.__cause__}":
+        return False
+    lines = linecache.getlines(frame.f_code.co_filename)
+    try:
+        assigned = [n for n in ast.walk(ast.parse("".join(lines))) if isinstance(n, ast.Assign) and n.lineno <= line]
+        last = max(assigned, key=lambda n: n.lineno)
+        code = compile(ast.Expression(last.value), "<value>", "eval")
+        value = eval(code, frame.f_globals, frame.f_locals) if line <= (last.end_lineno or 0) else None
+    except Exception:  # whatever it does the second time
+        return False
+    return isinstance(value, np.ndarray) and value.ndim > 0 and value.size == 1

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import absent, compat, jail, wire
+from . import absent, compat, jail, script, wire
 from .survey import survey
 
 TEXT = 4_000
@@ -44,6 +44,7 @@ class Worker:
         self.next = 0
         self.tensor: Any = None
         self.absent = absent.Finder()
+        self.skipped: list[script.Skipped] = []
 
     def run(self, protections: dict[str, Any]) -> None:
         """Say hello, then serve until the parent hangs up."""
@@ -129,7 +130,10 @@ class Worker:
         reply["value"] = self._encode(value, message["keep"], encoder)
         if message["arguments"]:
             reply["arguments"] = [encoder.encode(args, "args"), encoder.encode(kwargs, "kwargs")]
-        reply["notes"] = encoder.notes[:20]
+        left_out = [f"line {s.line} ends in {type(s.error).__name__}: {s.error}"[:200] for s in self.skipped[:1]]
+        more = len(self.skipped) - 1
+        left_out += [f"and {more} more statement{'s' * (more > 1)}"] if more > 0 else []
+        reply["notes"] = left_out if message["op"] == "load" else encoder.notes[:20]
         return reply
 
     def _encode(self, value: Any, keep: bool | list[Any], encoder: wire.Encoder) -> wire.Tree:
@@ -174,17 +178,30 @@ class Worker:
             self.tensor = importlib.import_module("torch").Tensor
         sys.path[:0] = config["path"]
         sys.path += config["given"]  # after the submission's own and what is installed
+        load = self._executed
         while True:
             try:
-                self.module = self._imported()
+                self.module = self._imported(load)
                 return survey(self.module, self.root)
-            except ModuleNotFoundError as error:
-                if not self.absent.lacks(error):
+            except Exception as error:
+                if isinstance(error, ModuleNotFoundError) and self.absent.lacks(error):
+                    pass  # from now on it is there
+                elif load == self._executed and script.defines(config["file"]):
+                    load = self._without_what_fails
+                else:
                     raise
             for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(self.root)]:
                 del sys.modules[name]  # half of it is there
 
-    def _imported(self) -> types.ModuleType:
+    def _executed(self, module: types.ModuleType) -> None:
+        assert module.__spec__ is not None
+        assert module.__spec__.loader is not None
+        module.__spec__.loader.exec_module(module)
+
+    def _without_what_fails(self, module: types.ModuleType) -> None:
+        self.skipped = script.execute(module, self.config["file"])
+
+    def _imported(self, load: Callable[[types.ModuleType], None]) -> types.ModuleType:
         config = self.config
         name = config["module"]
         parent = name.rpartition(".")[0]
@@ -199,7 +216,7 @@ class Worker:
             raise ImportError(f"{config['file']} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        load(module)
         return module
 
     def _op_call(self, message: dict[str, Any], args: Any, kwargs: Any) -> Any:
@@ -238,13 +255,27 @@ class Worker:
         except BaseException:
             text = "(its message cannot be shown)"
         name = str(type.__dict__["__name__"].__get__(type(error)))
-        if name == "NameError" and self.absent.starred:
+        missing = str(getattr(error, "name", "")) if name == "NameError" else ""
+        why = next((s.error for s in self.skipped if missing in s.names), None)
+        if why is not None:
+            name, text = str(type.__dict__["__name__"].__get__(type(why))), str(why)
+        elif missing and self.absent.starred:
             name, text = "ModuleNotFoundError", f"No module named {self.absent.starred[0]!r}"
+        elif name == "ValueError" and compat.one_element(error, *self._innermost(error)):
+            text = str(error.__cause__)
         try:
             lines = self._frames(error)
         except BaseException:
             lines = []
         return {"error": name[:200], "message": text[:TEXT], "traceback": "".join(lines)[-TEXT:]}
+
+    def _innermost(self, error: BaseException) -> tuple[types.FrameType | None, int]:
+        """The submission's frame that an error comes from, and its line."""
+        found: tuple[types.FrameType | None, int] = None, 0
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename.startswith(self.root):
+                found = frame, line
+        return found
 
     def _frames(self, error: BaseException) -> list[str]:
         lines = []

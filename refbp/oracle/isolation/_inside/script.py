@@ -1,0 +1,61 @@
+"""A script with functions in it: a notebook that was saved as a file trains, plots and tests between its definitions.
+
+What of that fails is left out, and said: it is the functions that are handed in. What uses a name that is missing for it
+is told why.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import types
+from dataclasses import dataclass
+
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A statement that was left out: where it stands, which names it would have bound, and how it ended."""
+
+    line: int
+    names: frozenset[str]
+    error: Exception
+
+
+def execute(module: types.ModuleType, file: str) -> list[Skipped]:
+    """Run a file in a module, one statement after the other, without those that fail.
+
+    Imports and definitions must not fail, and whatever asks for the interpreter's end has its way.
+    """
+    with open(file, "rb") as source:
+        tree = ast.parse(source.read(), file)
+    flags = 0
+    skipped = []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            flags |= sum(getattr(__future__, a.name).compiler_flag for a in node.names)
+        code = compile(ast.Module([node], []), file, "exec", flags=flags, dont_inherit=True)
+        try:
+            exec(code, vars(module))
+        except Exception as error:
+            if isinstance(node, IMPORTS + DEFINITIONS):
+                raise
+            skipped.append(Skipped(node.lineno, bound(node), error))
+    return skipped
+
+
+def defines(file: str) -> bool:
+    """Whether there are functions or classes in a file at all."""
+    try:
+        with open(file, "rb") as source:
+            return any(isinstance(n, DEFINITIONS) for n in ast.parse(source.read()).body)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+def bound(node: ast.stmt) -> frozenset[str]:
+    """The names that a statement binds."""
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return frozenset(names | {n.name for n in ast.walk(node) if isinstance(n, DEFINITIONS)})
