@@ -5,6 +5,7 @@ The reference, the inputs and the comparison stay on this side; a submission is 
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
 import re
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refbp.contract import Grads, Layer, State, Step
+from refbp.errors import listed
 from refbp.oracle import layout
 from refbp.oracle.callers import Caller, Outcome
 from refbp.oracle.calls import CallFailed, Scene
@@ -202,8 +204,18 @@ def _given(expression: str, problem: Problem) -> bool:
     return not (names & entries - set(problem.arrays))
 
 
+def _keys(exercise: Exercise) -> set[str]:
+    """The keys of the dicts that an exercise gives to forward."""
+    displays = [n for n in ast.walk(ast.parse(exercise.forward)) if isinstance(n, ast.Dict)]
+    return {k.value for d in displays for k in d.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+
+
 def _failed(problem: Problem, failure: CallFailed, phase: str, scene: Scene) -> Attempt:
-    return Attempt(problem, failure.outcome, failure.call, phase, changed=tuple(scene.changed), calls=scene.calls)
+    outcome = failure.outcome
+    key = re.fullmatch(r"raises KeyError: '(\w+)'", outcome.sentence)
+    if key and (keys := _keys(problem.exercise)) and key[1] not in keys:
+        outcome = dataclasses.replace(outcome, sentence=f"{outcome.sentence}: the keys are {listed(sorted(keys))}")
+    return Attempt(problem, outcome, failure.call, phase, changed=tuple(scene.changed), calls=scene.calls)
 
 
 def _default(caller: Caller) -> Any:

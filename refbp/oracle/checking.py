@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refbp.errors import RefbpError
+from refbp.errors import RefbpError, listed
 from refbp.oracle import isolation
 from refbp.oracle.attempt import Attempt, Problem, attempt, draw
 from refbp.oracle.callers import Caller, Isolated, Outcome
@@ -140,6 +141,8 @@ def _incomplete(submission: Submission, alternatives: Sequence[Exercise]) -> lis
             lacking = [n for n in exercise.needs if n not in have]
             if submission.home(have):
                 note = f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
+                near = [m for n in lacking for m in get_close_matches(n, submission.names - set(exercise.needs), 1, 0.92)]
+                note += f": is it {listed(near)}?" if near else ""
             else:
                 note = f"{', '.join(exercise.needs)} are not in one file"
             return [Row(exercise.name, exercise, "not implemented", note)]

@@ -12,6 +12,8 @@ from refbp.oracle.observation import Observation, axis_names
 
 LARGE = (30, 100, 300)  # values of which e is too large, or so large that it swallows all beside it
 
+PAIRS = 3  # the rank from which on facts speak of two sizes
+
 
 def separating(these: Sequence[Observation], those: Sequence[Observation]) -> str:
     """What is true of all of these cases and of none of those, in the fewest words; empty where nothing is singled out.
@@ -30,6 +32,8 @@ def separating(these: Sequence[Observation], those: Sequence[Observation]) -> st
         return ""
     ranks = facts[id(these[0])]
     best = min(ranks[f] for f in common)
+    if best >= PAIRS and len(these) == 1:
+        return ""  # in one case any two sizes are alike, or not
     found = sorted((f for f in common if ranks[f] == best), key=lambda f: (len(f), f))
     found = [f for f in found if not any(_implied(f, g) for g in found)]
     return " or ".join(found) if len(found) <= 2 else ""

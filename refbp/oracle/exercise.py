@@ -56,6 +56,8 @@ class Exercise:
     from a submission's outputs: noise(layer, inputs, outputs) gives the reference's noise inputs. ``fixed`` gives values to
     entries of the state that no name stands for.
 
+    ``words`` are what the reference's words for a quantity are to a submission: {"(1 − p)": "p"} where its p is what is kept.
+
     ``driver`` is Python for styles that take more than a call: its functions are called like the submission's, run beside
     it, and see it as ``submission``. What a driver calls stands in ``also``: what a submission must have besides.
     ``beside`` is a class by which its file is told from others that define the same names: without it, nothing is missing.
@@ -77,6 +79,7 @@ class Exercise:
     fixed: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     noise: Callable[..., tuple[Any, ...]] | None = None
     driver: str = ""
     also: tuple[str, ...] = ()

@@ -41,7 +41,7 @@ from refbp.oracle.toml_cases import case
 from refbp.spec import Case
 
 COURSE = ("name", "about", "url", "conventions", "modules", "driver", "exercise")
-TABLES = ("arrays", "outputs", "grads", "upstream", "factors", "output_factors", "reads")
+TABLES = ("arrays", "outputs", "grads", "upstream", "factors", "output_factors", "reads", "words")
 TEXTS = ("name", "forward", "backward", "driver", "beside", "forward_name", "convention")
 LISTS = ("also", "modules")
 NUMBERS = ("points", "rtol")

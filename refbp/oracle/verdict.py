@@ -285,8 +285,9 @@ def better(a: Sequence[Row], b: Sequence[Row]) -> bool:
         shares = (sum(oks) / max(1, len(oks)) for oks in (forward, arrays))
         refused = any(a.failed is not None and a.failed.kind == "refused" for r in rows for a in r.attempts)
         # where nothing is right, the one is meant whose arguments were taken at all
+        misfits = sum(a.failed is not None and a.failed.kind == "misfit" for r in rows for a in r.attempts)
         taken = not all(a.failed is not None and _not_taken(a.failed) for r in rows for a in r.attempts)
-        return not refused, right, *shares, taken, -max(order.index(r.verdict) for r in rows)
+        return not refused, right, -misfits, *shares, taken, -max(order.index(r.verdict) for r in rows)
 
     return fit(b) > fit(a)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,18 @@ from refbp.spec import Mistake
 
 def explain(row: Row, seconds: float) -> list[Finding]:
     """At most three findings on a row that is wrong."""
+    return [dataclasses.replace(f, sentence=_told(f.sentence, row.exercise.words)) for f in _explained(row, seconds)]
+
+
+def _told(sentence: str, words: Mapping[str, str]) -> str:
+    """A sentence in the submission's words for a quantity; all are exchanged at once, as one may stand in another."""
+    if not words:
+        return sentence
+    any_of = "|".join(rf"(?<!\w){re.escape(w)}(?!\w)" for w in sorted(words, key=len, reverse=True))
+    return re.sub(any_of, lambda m: words[m[0]], sentence)
+
+
+def _explained(row: Row, seconds: float) -> list[Finding]:
     told = [a for a in row.attempts if a.problem.tier != "dtype"]
     if row.phase == "forward":
         return _of_outputs(_calm(told, lambda a: not a.forward_ok), seconds)

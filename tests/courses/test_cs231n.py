@@ -15,6 +15,7 @@ from refbp.courses.cs231n import layers
 from refbp.courses.cs231n.references import HingeLoss, Regularised
 from refbp.courses.cs231n.updates import Descent, Moments, Momentum, RootMeanSquare
 from refbp.layers import Linear, ReLU, Sequential
+from refbp.oracle.submission import UnreadableError, read, recognised
 
 RIGHT = Path(__file__).parent / "cs231n" / "right"
 FILES = sorted(p.name for p in RIGHT.glob("*.py"))
@@ -78,6 +79,20 @@ def test_what_is_filled_through_a_view_is_written(tmp_path):
     path = tmp_path / "layers.py"
     path.write_text(edited((RIGHT / wrong.file).read_text(), wrong))
     assert checked("cs231n", path, [wrong.exercise]).rows[-1].verdict == "wrong"
+
+
+def test_a_backward_without_its_forward_is_told_what_it_lacks(tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text("def conv_backward_naive(dout, cache):\n    return dout\n")
+    with pytest.raises(UnreadableError, match="conv_backward_naive, which cs231n tries together with conv_forward_naive"):
+        recognised(read(path), [course("cs231n")], None)
+
+
+def test_a_name_that_is_nearly_right_is_pointed_at(tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text((RIGHT / "layers.py").read_text().replace("def layernorm_forward", "def layernom_forward"))
+    row = checked("cs231n", path, ["layernorm_backward"]).rows[-1]
+    assert row.note == "layernorm_forward is missing: is it layernom_forward?"
 
 
 # Conventions that a submission decides

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -186,7 +187,10 @@ def kept(layer: Layer[Any], inputs: tuple[Any, ...], outputs: Mapping[str, Any])
     if mask.shape != np.shape(inputs[0]):
         raise ValueError(f"it has shape {mask.shape}, wanted {np.shape(inputs[0])}")
     if abs(mask.mean() - q) > FAR * np.sqrt(q * (1 - q) / mask.size) and 0 < q < 1:
-        raise ValueError(f"{mask.mean():.0%} of the elements are kept, where the parameter says {q:.0%}")
+        normal = 0.5 * (1 + math.erf(q / math.sqrt(2)))  # as many normal numbers are below q
+        near = abs(mask.mean() - normal) < FAR / 2 * np.sqrt(normal * (1 - normal) / mask.size)
+        why = ": normal numbers (randn) are below it that often, where uniform ones (rand) are meant" if near else ""
+        raise ValueError(f"{mask.mean():.0%} of the elements are kept, where the parameter says {q:.0%}{why}")
     if len(mask) > 3 and mask.size > 50 and (mask == mask[:1]).all():
         raise ValueError("the same elements are dropped in every row")
     return (mask,)
@@ -213,6 +217,7 @@ DROPS = Exercise(
 KEEPS = replace(
     DROPS,
     forward=DROPS.forward.replace("'p': p", "'p': 1 - p"),
+    words={"(1 − p)": "p", "p": "(1 − p)"},
     convention="p is the probability that an element is kept (from 2018 on)",
 )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refbp.errors import listed
+from refbp.oracle.clues import errors
 from refbp.oracle.condition import separating
 from refbp.oracle.finding import Evidence, Finding
 from refbp.oracle.observation import ROUGH, same
@@ -18,7 +19,7 @@ HALF = 5e-3  # what float16 keeps
 
 def clue(e: Evidence) -> list[Finding]:
     """Findings that speak of cases as a whole."""
-    return [*_raised(e), *_changed(e), *_precision(e), *_class(e)]
+    return [*errors.clue(e), *_raised(e), *_changed(e), *_precision(e), *_class(e)]
 
 
 def _raised(e: Evidence) -> Iterator[Finding]:
@@ -26,8 +27,9 @@ def _raised(e: Evidence) -> Iterator[Finding]:
     if not raised:
         return
     others = [o for o in e.observations if not o.error]
-    error = Counter(o.error for o in raised).most_common(1)[0][0]
-    only = separating(raised, others)
+    kinds = Counter(o.error.partition(":")[0] for o in raised)
+    error = Counter(o.error for o in raised if o.error.startswith(kinds.most_common(1)[0][0])).most_common(1)[0][0]
+    only = "" if error.startswith("draws ") else separating(raised, others)  # whether that shows is a matter of size
     where = f" where {only}" if only else "" if others else " in every case"
     count = f"{len(raised)} of {len(e.observations)} cases" + (f", all those where {only}" if only else "")
     what = f"it {error}{where}" if error.startswith(MISFITS) else f"an error is raised{where}: {error.removeprefix('raises ')}"

@@ -11,6 +11,10 @@ def _in(file, function, *edits):
         yield Wrong(function, old, new, says, *verdict, function=function, file=file)
 
 
+ROWS_AS_LONG_AS_COLUMNS = (  # pixels counted through a picture as if it were as wide as high
+    "np.take(xp.reshape(n, c, -1), (i * stride + np.arange(hh))[:, None] * (h + 2 * pad) + j * stride + np.arange(ww),"
+    " axis=2, mode='wrap')"
+)
 FIRST_LARGEST = (  # what a window of max pooling sends back, and three other ways to write it
     "a, b = np.unravel_index(window.argmax(), window.shape)\n"
     "                    dx[m, k, i * stride + a, j * stride + b] += dout[m, k, i, j]"
@@ -197,6 +201,15 @@ WRONG = [
         function="batchnorm_forward",
         file=L,
     ),
+    Wrong(
+        "batchnorm_backward",
+        "x, xhat, mu, std, gamma = cache",
+        "x, xhat, std, gamma = cache",
+        "4 names stand on the left",
+        "raises",
+        function="batchnorm_backward",
+        file=L,
+    ),
     *_in(
         L,
         "layernorm_backward",
@@ -209,14 +222,14 @@ WRONG = [
         L,
         "dropout_backward",
         ("dout * mask", "dout", "training is taken to be the other way"),
-        ("dout * mask", "dout * (mask > 0)", "\\(1 − p\\) times"),
+        ("dout * mask", "dout * (mask > 0)", "dx is p times"),
         ("        return dout\n", "        return dout * dropout_param['p']\n", "training=False"),
     ),
     Wrong(
         "dropout_backward",
         "< p) / p",
         "< p)",
-        "out is \\(1 − p\\) times",
+        "out is p times",
         function="dropout_forward",
         row="dropout_forward",
         file=L,
@@ -226,6 +239,25 @@ WRONG = [
         "< p) / p",
         "< 1 - p) / p",
         "of the elements are kept, where the parameter says 70%",
+        function="dropout_forward",
+        row="dropout_forward",
+        file=L,
+    ),
+    Wrong(
+        "dropout_backward",
+        "(np.random.rand(*x.shape) < p) / p",
+        "np.random.rand(*x.shape) > p",
+        "out is \\(1 − p\\) times what it should be, where training=True",
+        "wrong",
+        function="dropout_forward",
+        row="dropout_forward",
+        file=L,
+    ),
+    Wrong(
+        "dropout_backward",
+        "np.random.rand(*x.shape)",
+        "np.random.randn(*x.shape)",
+        "normal numbers \\(randn\\) are below it that often.* meant$",
         function="dropout_forward",
         row="dropout_forward",
         file=L,
@@ -275,6 +307,9 @@ WRONG = [
                 ("1 + (wd + 2 * pad - ww)", "1 + (h + 2 * pad - hh)"),
             ),
             ("np.zeros((n, f, h_out, w_out))", "np.zeros((n, f, h_out, h_out))", "where H′ < W′"),
+            ("h + 2 * pad - hh) // stride", "h + 2 * pad - hh) / stride", "in Python 3 a / b is one"),
+            ("xp[:, :, i * stride : i * stride + hh, j * stride : j * stride + ww]", ROWS_AS_LONG_AS_COLUMNS, "where H ≠ W"),
+            ('conv_param["pad"]', 'conv_param["padding"]', "KeyError: 'padding': the keys are pad and stride"),
         )
     ),
     Wrong(
