@@ -53,7 +53,7 @@ def lines(row: Row, hints: int = HINTS) -> list[str]:
     if row.note:
         found.append(f"  {row.note}")
     told = [f for f in row.findings if hints >= 2 or f.kind == "cases"]
-    if hints >= 2 and not told and row.verdict in {"wrong", "forward wrong"} and not row.traceback:
+    if hints >= 2 and not told and row.verdict in {"wrong", "forward wrong"} and not row.note.startswith("its "):
         found.append("  why: not explained")
     for i, finding in enumerate(told):
         found.append(f"  {'why' if i == 0 else 'also'}: {finding.sentence}")

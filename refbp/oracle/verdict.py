@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from refbp.oracle.attempt import Attempt, Comparison, plain
+from refbp.oracle.callers import Outcome
 from refbp.oracle.exercise import Exercise
 from refbp.oracle.finding import Finding
 from refbp.oracle.kinks import earned
@@ -98,7 +99,8 @@ def judge(exercise: Exercise, name: str, phase: str, attempts: Sequence[Attempt]
             tiers[tier] = sum(those) / len(those)
     compared = [c.digits for a in attempts if good(a) for c in _compared(a, phase)]
     digits = min(compared) if compared else None
-    trace = next((a.failed.traceback for a in attempts if a.failed and a.failed.traceback), "")
+    ended = [a.failed for a in attempts if a.failed and (phase != "forward" or a.phase == "forward")]
+    trace = next((f.traceback for f in ended if f.traceback), "")
     return Row(
         name,
         exercise,
@@ -283,9 +285,9 @@ def better(a: Sequence[Row], b: Sequence[Row]) -> bool:
         arrays += [False for r in rows for a in r.attempts if a.failed for _ in r.exercise.gradients]
         arrays += [False for r in rows for a in r.attempts if a.phase == "forward" for _ in r.exercise.outputs]
         shares = (sum(oks) / max(1, len(oks)) for oks in (forward, arrays))
+        misfits = sum(a.failed is not None and a.failed.kind == "misfit" for r in rows for a in r.attempts)
         refused = any(a.failed is not None and a.failed.kind == "refused" for r in rows for a in r.attempts)
         # where nothing is right, the one is meant whose arguments were taken at all
-        misfits = sum(a.failed is not None and a.failed.kind == "misfit" for r in rows for a in r.attempts)
         taken = not all(a.failed is not None and _not_taken(a.failed) for r in rows for a in r.attempts)
         return not refused, right, -misfits, *shares, taken, -max(order.index(r.verdict) for r in rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -67,15 +67,26 @@ def _calm(told: list[Attempt], wrong: Callable[[Attempt], bool]) -> list[Attempt
 def _of_gradients(row: Row, told: list[Attempt], seconds: float) -> list[Finding]:
     """What the explainer says of the gradients."""
     told = _calm(told, lambda a: not a.backward_ok)
-    observations = [a.observation for a in told if a.observation is not None and not _forward_broken(a)]
+    able = [(a, a.observation) for a in told if a.observation is not None and not _forward_broken(a)]
     names: dict[str, str] = {}
     wrong = {c.name for a in told for c in a.grads if not c.ok}
-    parts = {n for o in observations for n in o.expected}
-    for n in sorted(parts):  # where an array is given in parts, those of them that are wrong
-        of = [g for g, array in row.exercise.gradients.items() if _is_of(row.exercise.arrays[array], n)]
-        if of:
-            names[n] = listed([g for g in of if g in wrong] or of)
-    return diagnose(observations, names, seconds) if observations else []
+    of: dict[str, list[str]] = {}
+    for n in sorted({n for _, o in able for n in o.expected}):  # where an array is given in parts, those that are wrong
+        of[n] = [g for g, array in row.exercise.gradients.items() if _is_of(row.exercise.arrays[array], n)]
+        if of[n]:
+            names[n] = listed([g for g in of[n] if g in wrong] or of[n])
+    found = diagnose([_settled(a, o, of) for a, o in able], names, seconds) if able else []
+    # At large values an ε that is harmless elsewhere shows: what is wrong beside it is looked for without them
+    usual = [a for a in told if a.problem.tier != "stability"]
+    again = not found and len(usual) < len(told) and any(a.failed is None and not a.backward_ok for a in usual)
+    return _of_gradients(row, usual, seconds) if again else found
+
+
+def _settled(a: Attempt, o: Observation, of: Mapping[str, Sequence[str]]) -> Observation:
+    """A case in which what counts as right is what is expected: somebody's ε beside a sum is not to be explained."""
+    right = {c.name for c in a.grads if c.ok}
+    settled = [n for n in o.wrong if of.get(n) and right.issuperset(of[n])]
+    return dataclasses.replace(o, got={**o.got, **{n: o.expected[n] for n in settled}}) if settled else o
 
 
 def _is_of(expression: str, name: str) -> bool:
@@ -141,7 +152,7 @@ def _of_outputs(told: list[Attempt], seconds: float) -> list[Finding]:
     for a in told:
         p = a.problem
         failed = a.failed.sentence if a.failed is not None and a.phase == "forward" else ""
-        got = {c.name: c.got for c in a.outputs}
+        got = {c.name: c.expected if c.ok else c.got for c in a.outputs}
         expected = {c.name: c.expected for c in a.outputs} or {"out": np.zeros(1)}
         observations.append(_Answers(p.layer, p.state, p.inputs, (), got, expected, p.id, p.options, error=failed, problem=p))
     names = {n: n for o in observations for n in o.expected}

@@ -5,21 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from courses._course import Wrong, caught, checked, course, enough, found, hold
+from courses._course import Wrong, caught, checked, course, enough, found, hold, words
 
 from refbp.courses._composites import BiasedBatchNorm1d, BiasedBatchNorm2d
 from refbp.courses.cmu11785.references import (
     MomentumSteps,
     PosteriorCTC,
+    ResetFirstGRU,
     Subsampling,
     Swish,
     UpsampledConvolution,
     ZeroInsertion,
 )
+from refbp.oracle.present import lines
 
 HERE = Path(__file__).with_name("cmu11785") / "right"
-FILES = ("hw1", "old", "hw2", "hw3", "hw4")
+FILES = ("hw1", "old", "hw2", "hw3", "hw4", "early")
 
+BY_POWERS = "(np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))"
 HW1 = [
     Wrong("Linear.backward", "dLdZ.T @ self.A\n", "(dLdZ.T @ self.A).T\n", "dLdW is transposed"),
     Wrong("Linear.backward", "dLdZ.T @ self.Ones", "dLdZ.mean(axis=0)[:, None]", "dLdb is 1/N times"),
@@ -29,6 +32,7 @@ HW1 = [
     Wrong("Sigmoid.backward", "return dLdA * dAdZ", "return dAdZ", "ignores the upstream gradient", function="Sigmoid"),
     Wrong("Sigmoid.backward", "self.A - self.A * self.A", "self.A", "f.x. stands where its slope"),
     Wrong("Tanh.backward", "1 - self.A**2", "1 - np.tanh(self.A) ** 2", "f is applied twice"),
+    Wrong("Tanh.backward", "np.tanh(Z)", BY_POWERS, r"^dLdZ is NaN.* e to a large power, where \|x\| > 300", "unstable"),
     Wrong("Tanh.backward", "1 - self.A**2", "1 + self.A**2", "y² has the wrong sign"),
     Wrong("ReLU.backward", "self.A > 0, dLdA", "dLdA > 0, dLdA", "the mask is taken of the upstream"),
     Wrong("ReLU.backward", "self.A > 0", "self.A >= 0", "slope f′.x. is missing"),
@@ -46,6 +50,13 @@ HW1 = [
     Wrong("CrossEntropyLoss.backward", "self.Y) / self.N", "self.Y) / self.C", "N/C times"),
     Wrong("BatchNorm1d.backward", "dLdBZ * self.NZ, axis=0", "dLdBZ * self.Z, axis=0", "x stands where x̂ is meant"),
     Wrong("BatchNorm1d.backward", " + dLdM / self.N", "", "mean.d.*missing"),
+    Wrong(
+        "BatchNorm1d.backward",
+        "self.dLdBb = np.sum(dLdBZ, axis=0, keepdims=True)",
+        "self.dLdBW = np.sum(dLdBZ, axis=0)",
+        "^dLdBW and dLdBb are swapped",
+        also=(("self.dLdBW = np.sum(dLdBZ * self.NZ, axis=0, keepdims=True)", "self.dLdBb = np.sum(dLdBZ * self.NZ, axis=0)"),),
+    ),
     Wrong("BatchNorm1d.backward", "2 / self.N * dLdV * centred", "dLdV * centred / self.N", r"mean\(dx̂ · x̂\) is 1/2 times"),
     Wrong("BatchNorm1d.backward", "centred / sd**3", "centred / sd", "not divided by √"),
     Wrong("BatchNorm1d.backward", "dLdNZ = dLdBZ * self.BW", "dLdNZ = dLdBZ", "factor γ is missing"),
@@ -122,11 +133,15 @@ HW3 = [
     Wrong("CTCLoss.backward", " / self.logits[t, b, symbol]", "", "factor y is there once too often"),
     Wrong("CTCLoss.backward", "        return dY", "        return dY / B", "it is the derivative itself", "convention"),
 ]
+NEARLY_ONE = (("self.softmax.forward(scores)", "self.softmax.forward(scores) / (1 + 1e-8)"),)  # harmless, but not to the digit
 HW4 = [
     Wrong("Linear.backward", "rows.sum(axis=0)", "rows.mean(axis=0)", "in_features/the number of elements times"),
     Wrong("Linear.backward", "rows.sum(axis=0)", "dLdZ.sum(axis=0)", "summed over axis 0"),
     Wrong("Softmax.backward", "np.diag(rows[i]) - np.outer(rows[i], rows[i])", "np.diag(rows[i])", "y Σ dy y is missing"),
     Wrong("ScaledDotProductAttention.backward", "-2)) / np.sqrt(self.Q.shape[-1])", "-2))", "scale 1/√d"),
+    Wrong(
+        "ScaledDotProductAttention.backward", "self.eps = 1e10", "self.eps = 1e-4", "where attn_mask is given", also=NEARLY_ONE
+    ),
     Wrong("ScaledDotProductAttention.backward", "return d_Q, d_K, d_V", "return d_K, d_Q, d_V", "d_Q and d_K are swapped"),
     Wrong(
         "ScaledDotProductAttention.backward",
@@ -136,7 +151,19 @@ HW4 = [
     ),
     Wrong("MultiHeadAttention.backward", "d_k = self.k_proj", "d_k = self.q_proj", "raised in every case", "raises"),
 ]
-ALL = [("hw1", HW1), ("old", OLD), ("hw2", HW2), ("hw3", HW3), ("hw4", HW4)]
+EARLY = [
+    Wrong("Linear.backward", "self.x, delta) / batch", "self.x, delta) / batch**2", "dW is 1/N times"),
+    Wrong("Tanh.derivative", "1 - self.state**2", "1 - self.state", "", function="Tanh"),
+    Wrong("SoftmaxCrossEntropy.derivative", "self.softmax - self.labels", "self.softmax", "the target.* is missing"),
+    Wrong("BatchNorm.backward", " + dmean / batch", "", "mean.d.*missing"),
+    Wrong("Conv1D.backward", "dx[:, :, at : at + self.kernel_size] +=", "dx[:, :, at : at + self.kernel_size] =", "overwrit"),
+    Wrong("Conv2D.backward", "dx[window] +=", "dx[window] =", "overwrit"),
+    Wrong("MaxPoolLayer.backward", "+= delta[n, c, i, j]", "= delta[n, c, i, j]", "overwrit"),
+    Wrong("MeanPoolLayer.backward", "delta / self.kernel**2", "delta / self.kernel", "kernel_size.* times"),
+    Wrong("GRU_Cell.backward", "dr = through * h * self", "dr = through * self"),
+    Wrong("GRU_Cell.backward", "delta * (1 - self.z) + dz", "delta * self.z + dz"),
+]
+ALL = [("hw1", HW1), ("old", OLD), ("hw2", HW2), ("hw3", HW3), ("hw4", HW4), ("early", EARLY)]
 MISTAKES = [(file, wrong) for file, wrongs in ALL for wrong in wrongs]
 
 
@@ -165,6 +192,7 @@ def test_factors_of_the_course_that_deviate_from_autograd_are_reported(reports):
         ("old", "CrossEntropyLoss.backward"),
         ("old", "Dropout.backward"),
         ("old", "MLP1.backward"),
+        ("early", "Linear.backward"),
         ("hw3", "RNNCell.backward"),
         ("hw3", "CTCLoss.backward"),
     }
@@ -201,6 +229,53 @@ def test_a_dropout_that_draws_otherwise_is_wrong_though_its_gradient_fits(mask, 
 def test_a_convention_without_a_parameter_is_not_for_those_who_have_it():
     wrong = Wrong("Conv2d.backward", "self.conv2d_stride1", "self.inner", function="Conv2d")
     assert "no attribute 'conv2d_stride1'" in found("cmu11785", HERE / "hw2.py", wrong).note
+
+
+OF_SQUARES = """import numpy as np
+from resampling import Downsample2d
+
+
+class Inner:
+    def __init__(self, kernel_size):
+        self.kernel_size = kernel_size
+
+    def forward(self, A):
+        K, n = self.kernel_size, A.shape[2] - self.kernel_size + 1
+        self.shape = A.shape
+        columns = [A[:, :, i : i + K, j : j + K].reshape(len(A), -1) for i in range(n) for j in range(n)]
+        Z = np.stack([c @ self.W.reshape(len(self.W), -1).T for c in columns], -1)
+        return Z.reshape(len(A), -1, n, A.shape[3] - K + 1) + self.b[:, None, None]
+
+    def backward(self, dLdZ):
+        return np.zeros(self.shape)
+
+
+class Conv2d:
+    def __init__(self, in_channels, out_channels, kernel_size, stride, weight_init_fn=None, bias_init_fn=None):
+        self.conv2d_stride1 = Inner(kernel_size)
+        self.downsample2d = Downsample2d(stride)
+
+    def forward(self, A):
+        return self.downsample2d.forward(self.conv2d_stride1.forward(A))
+
+    def backward(self, dLdZ):
+        return self.conv2d_stride1.backward(self.downsample2d.backward(dLdZ))
+"""
+
+
+def test_of_two_generations_that_are_both_wrong_the_one_is_meant_whose_arguments_are_taken(tmp_path):
+    resampling = "class Downsample2d:\n    def __init__(self, k):\n        self.k = k\n\n    def forward(self, A):\n"
+    resampling += "        return A[:, :, :: self.k, :: self.k]\n\n    def backward(self, dLdZ):\n        return dLdZ\n"
+    (tmp_path / "resampling.py").write_text(resampling)
+    (tmp_path / "conv.py").write_text(OF_SQUARES)
+    report = checked("cmu11785", tmp_path, ["Conv2d.backward"], explain=True)
+    forward, backward = report.rows
+    assert forward.right == 1
+    assert "unexpected keyword" not in forward.note
+    assert "where H ≠ W" in words(forward)
+    said = "\n".join(lines(backward))
+    assert backward.note.startswith("its forward raises ValueError")
+    assert "not explained" not in said
 
 
 def test_attention_on_tensors_is_given_tensors():
@@ -270,6 +345,15 @@ def test_resampling_is_torchs(rank, space, factor):
         lambda t, weight, bias: conv(inserted(t, factor, rank), weight, bias),
         x,
     )
+
+
+def gru_of_2019(x, h, Wzx, Wrx, Wx, Wzh, Wrh, Wh):
+    z, r = torch.sigmoid(Wzx @ x + Wzh @ h), torch.sigmoid(Wrx @ x + Wrh @ h)
+    return h + z * (torch.tanh(Wx @ x + Wh @ (r * h)) - h)
+
+
+def test_the_gru_of_2019_is_differentiated_as_torch_does_it():
+    derivative(ResetFirstGRU(5, 3), gru_of_2019, normal(5), normal(3))
 
 
 def test_swish_is_torchs():

@@ -91,6 +91,8 @@ def _strided(rank: int, padded: bool) -> Exercise:
         Case(conv(2, 5, 2, 3), normal(2, 2, *space[1]), id="stride 3, gaps between the windows"),
         Case(conv(2, 3, 3, 2), normal(1, 2, *space[1]), id="stride 2, a remainder"),
     ]
+    if rank == 2:
+        std.append(Case(conv(2, 3, 3, 2), normal(2, 2, 7, 7), id="stride 2 on a square"))
     if padded:
         std += [
             Case(conv(2, 3, 3, 2, 1), normal(2, 2, *space[2]), id="stride 2, padding 1"),
@@ -120,6 +122,7 @@ def _transposed(rank: int) -> Exercise:
             "std": [
                 Case(layer(3, 4, 3, 2, rank), normal(2, 3, *space[0]), id="factor 2"),
                 Case(layer(2, 5, 2, 3, rank), normal(2, 2, *space[1]), id="factor 3"),
+                Case(layer(3, 2, 3, 2, rank), normal(2, 3, *space[1][:1] * rank), id="as long as wide"),
             ],
             "degenerate": [Case(layer(2, 3, 2, 1, rank), normal(1, 2, *space[1]), id="factor 1")],
         },
@@ -178,24 +181,27 @@ def _pooling(name: str, layer: Any, kink: bool) -> list[Exercise]:
     ]
 
 
-_BN = BiasedBatchNorm2d
-REST = [
-    *_pooling("MaxPool2d", MaxPool2d, kink=True),
-    *_pooling("MeanPool2d", AvgPool2d, kink=False),
-    Exercise(
+def _flatten(convention: str, *more: Case) -> Exercise:
+    return Exercise(
         "Flatten.backward",
         forward="flat = Flatten()\nZ = flat.forward(A)",
         backward="dLdA = flat.backward(dLdZ)",
         arrays={"A": "x"},
         outputs={"Z": "y"},
         tiers={
-            "std": [
-                Case(Flatten(), normal(2, 3, 5), id="three axes"),
-                Case(Flatten(), normal(3, 2, 4, 5), id="four axes"),
-            ],
+            "std": [Case(Flatten(), normal(2, 3, 5), id="three axes"), *more],
             "degenerate": [Case(Flatten(), normal(1, 1, 3), id="one sample")],
         },
-    ),
+        convention=convention,
+    )
+
+
+_BN = BiasedBatchNorm2d
+REST = [
+    *_pooling("MaxPool2d", MaxPool2d, kink=True),
+    *_pooling("MeanPool2d", AvgPool2d, kink=False),
+    _flatten("of any number of axes", Case(Flatten(), normal(3, 2, 4, 5), id="four axes")),
+    _flatten("2022 and before: of three axes, as Conv1d gives them"),
     *batchnorm(
         "BatchNorm2d",
         {

@@ -42,8 +42,11 @@ RNN = [
 GATES = {"r": 0, "z": 1, "n": 2}
 
 
-def _gru(biases: str, row: bool) -> Exercise:
-    """A GRU of single vectors; ``biases`` says how they are called in that year, ``row`` that gradients have a first axis."""
+def _gru(biases: str, row: bool, delta: str = "delta") -> Exercise:
+    """A GRU of single vectors; ``biases`` says how they are called in that year, ``row`` that gradients have a first axis.
+
+    ``delta`` is how the upstream gradient is given, as a vector or as a row.
+    """
     arrays = {"x": "x", "h_prev_t": "h_0"}
     for gate, k in GATES.items():
         rows = f"[{k} * hidden_size:{k + 1} * hidden_size]"
@@ -61,7 +64,7 @@ def _gru(biases: str, row: bool) -> Exercise:
         forward="cell = GRUCell(input_size, hidden_size)\n"
         + "".join(f"cell.{n} = {n}\n" for n in parameters)
         + "h_t = cell.forward(x, h_prev_t)",
-        backward="dx, dh_prev_t = cell.backward(delta)\n" + "\n".join(f"d{n} = cell.d{n}" for n in parameters),
+        backward=f"dx, dh_prev_t = cell.backward({delta})\n" + "\n".join(f"d{n} = cell.d{n}" for n in parameters),
         arrays=arrays,
         grads=grads,
         outputs={"h_t": "h_1"},
@@ -75,11 +78,16 @@ def _gru(biases: str, row: bool) -> Exercise:
                 Case(GRUCell(3, 3), normal(3), normal(3), id="all sizes alike"),
             ],
         },
-        convention=f"biases are called {year}; dx is {'(1, d)' if row else '(d,)'}; nothing is divided by N",
+        convention=f"biases are called {year}; dx is {'(1, d)' if row else '(d,)'},"
+        f" delta {'(h,)' if delta == 'delta' else '(1, h)'}; nothing is divided by N",
     )
 
 
-GRU = [_gru(biases, row) for biases in ("brx", "bir") for row in (False, True)]
+GRU = [
+    _gru(biases, row, delta)
+    for biases in ("brx", "bir")
+    for row, delta in ((False, "delta"), (True, "delta"), (True, "delta[None]"))
+]
 
 CTC = [
     Exercise(

@@ -31,6 +31,7 @@ LINEAR = Exercise(
 
 _SDPA = ScaledDotProductAttention()
 _LOOKS = exactly([[True, False, True], [True, True, False], [False, True, True], [True, True, True]])
+_CAUSAL = exactly([[True, False, False, False], [True, True, False, False]])
 ATTENTION = Exercise(
     "ScaledDotProductAttention.backward",
     forward="attention = ScaledDotProductAttention()\noutput = attention.forward(Q, K, V, mask)",
@@ -43,6 +44,7 @@ ATTENTION = Exercise(
         "std": [
             Case(_SDPA, normal(2, 3, 5, 4), normal(2, 3, 7, 4), normal(2, 3, 7, 6), id="no mask"),
             Case(_SDPA, normal(2, 2, 4, 5), normal(2, 2, 3, 5), normal(2, 2, 3, 2), _LOOKS, id="a mask"),
+            Case(_SDPA, normal(1, 2, 2, 3), normal(1, 2, 4, 3), normal(1, 2, 4, 5), _CAUSAL, id="a causal mask"),
         ],
         "degenerate": [
             Case(_SDPA, normal(1, 1, 1, 3), normal(1, 1, 4, 3), normal(1, 1, 4, 2), id="one query"),

@@ -157,6 +157,69 @@ class UpsampledConvolution(Layer[tuple[Step, Step]]):
         return Grads(wide.backward(grads.inputs[0]).inputs[0], **grads.params)
 
 
+# The gated recurrent unit of 2019 and 2020 -----------------------------------------------------------------------------
+
+
+class _Gates(NamedTuple):
+    x: Array
+    h: Array
+    z: Array
+    r: Array
+    n: Array  # the candidate
+    weights: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class ResetFirstGRU(Layer[_Gates]):
+    r"""z = σ(Wzx x + Wzh h),   r = σ(Wrx x + Wrh h),   n = tanh(Wx x + Wh (r h)),   h′ = (1 − z) h + z n.
+
+    r is taken before the product with Wh, z is the share of what is new, and there are no biases: three things in which it is
+    not torch's GRUCell. Shapes: x (input_size), h_0 and h_1 (hidden_size).
+    """
+
+    input_size: int
+    hidden_size: int
+
+    def params(self) -> dict[str, Shape]:
+        d, h = self.input_size, self.hidden_size
+        return {n: (h, h if n.endswith("h") else d) for n in ("Wzx", "Wrx", "Wx", "Wzh", "Wrh", "Wh")}
+
+    def inputs(self) -> dict[str, str]:
+        return {"x": "(input_size)", "h_0": "(hidden_size)"}
+
+    def outputs(self) -> dict[str, str]:
+        return {"h_1": "(hidden_size)"}
+
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> State:
+        """Standard normal, as the hand-out has it."""
+        return State({n: rng.normal(size=shape).astype(dtype) for n, shape in self.params().items()})
+
+    def forward(self, state: Mapping[str, Array], x: Array, h_0: Array) -> Forward[_Gates]:
+        z, r = (1 / (1 + np.exp(-(state[f"W{g}x"] @ x + state[f"W{g}h"] @ h_0))) for g in "zr")
+        n = np.tanh(state["Wx"] @ x + state["Wh"] @ (r * h_0))
+        return Forward((1 - z) * h_0 + z * n, _Gates(x, h_0, z, r, n, state))
+
+    def backward(self, saved: _Gates, dh: Array) -> Grads:
+        r"""With a for what goes into a gate: da_n = dh z (1 − n²), da_z = dh (n − h) z(1 − z), and d(r h) = Whᵀ da_n, of
+        which da_r = d(r h) h r(1 − r) goes on to r, and d(r h) r to h, beside dh (1 − z).
+        """
+        x, h, z, r, n, W = saved
+        da_n = dh * z * (1 - n * n)
+        da_z = dh * (n - h) * z * (1 - z)
+        drh = W["Wh"].T @ da_n
+        da_r = drh * h * r * (1 - r)
+        return Grads(
+            W["Wx"].T @ da_n + W["Wzx"].T @ da_z + W["Wrx"].T @ da_r,
+            dh * (1 - z) + drh * r + W["Wzh"].T @ da_z + W["Wrh"].T @ da_r,
+            Wzx=np.outer(da_z, x),
+            Wrx=np.outer(da_r, x),
+            Wx=np.outer(da_n, x),
+            Wzh=np.outer(da_z, h),
+            Wrh=np.outer(da_r, h),
+            Wh=np.outer(da_n, r * h),
+        )
+
+
 # CTC -----------------------------------------------------------------------------------------------------------------
 
 

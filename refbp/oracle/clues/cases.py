@@ -32,8 +32,13 @@ def _raised(e: Evidence) -> Iterator[Finding]:
     only = "" if error.startswith("draws ") else separating(raised, others)  # whether that shows is a matter of size
     where = f" where {only}" if only else "" if others else " in every case"
     count = f"{len(raised)} of {len(e.observations)} cases" + (f", all those where {only}" if only else "")
-    what = f"it {error}{where}" if error.startswith(MISFITS) else f"an error is raised{where}: {error.removeprefix('raises ')}"
+    said = error.removeprefix("raises ") + (f"; or {_others(kinds)}" if len(kinds) > 1 else "")
+    what = f"it {error}{where}" if error.startswith(MISFITS) else f"an error is raised{where}: {said}"
     yield Finding("error", what, count, 0.9 if only or not others else 0.6)
+
+
+def _others(kinds: Counter[str]) -> str:
+    return listed([k.removeprefix("raises ") for k, _ in kinds.most_common()[1:]])
 
 
 def _changed(e: Evidence) -> Iterator[Finding]:

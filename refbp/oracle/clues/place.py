@@ -29,6 +29,8 @@ def _of(e: Evidence, name: str) -> Claims:
         got, expected = np.asarray(o.got[name]), np.asarray(o.expected[name])
         if o.got[name] is None or got.shape != expected.shape or not got.ndim or got.dtype.kind not in "fiub":
             return
+        if (~np.isfinite(got.astype(float)) & np.isfinite(expected)).any():
+            return  # NaN spreads: where it is tells little of where it is from
         seen.append((o, differs(got, expected)))
     if all(m.all() for _, m in seen):
         return

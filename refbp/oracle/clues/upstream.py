@@ -118,6 +118,8 @@ def _said(some: Sequence[Observation], name: str) -> tuple[str, str, Fit] | None
     if not all(same(a, o.got[name]) for a, o in zip(once, some, strict=True)):
         words = "{is} another one when the same is computed again: something is kept from call to call, or used up"
         return "again", words, Fit(evidence, 0.9)
+    if not all(_numbers(a) for a in (*once, *zero, *more) if a is not None):
+        return None  # NaN stays NaN, whatever it is multiplied with
     if all(z is not None and np.any(np.asarray(z)) for z in zero):
         words = "{is} not zero for an upstream gradient of zeros: something is added that no upstream gradient multiplies"
         return "zero", words, Fit(evidence, 0.7)
@@ -125,3 +127,7 @@ def _said(some: Sequence[Observation], name: str) -> tuple[str, str, Fit] | None
         words = "{is} not linear in the upstream gradient, as every backward pass is: a mask or a power is taken of it"
         return "nonlinear", words, Fit(evidence, 0.7)
     return None
+
+
+def _numbers(a: Any) -> bool:
+    return np.asarray(a).dtype.kind not in "fc" or bool(np.isfinite(a).all())
