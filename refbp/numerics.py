@@ -46,9 +46,38 @@ def tanh_slope(x: Array) -> Array:
     return np.asarray(4 * e / (q * q))
 
 
+def sigmoids(x: Array) -> tuple[Array, Array]:
+    """σ(x) and σ(−x) at the price of one exponential, each with full relative accuracy where 1 − the other has none."""
+    e = np.exp(-np.abs(x))
+    q = 1 + e
+    return np.asarray(np.maximum(e, x >= 0) / q), np.asarray(np.maximum(e, x < 0) / q)
+
+
+def log1p(e: Array) -> Array:
+    """log(1 + e) for 0 ≤ e ≤ 1, with full relative accuracy.
+
+    log u, u = 1 + e rounded, misses what the rounding took, e − (u − 1) to the bit. NumPy's own log1p takes numbers one by
+    one, and its log several at once.
+    """
+    u = 1 + e
+    return np.asarray(np.log(u) + (e - (u - 1)))
+
+
+def exps(x: Array) -> tuple[Array, Array]:
+    """eˣ, and eˣ − 1 = tanh(x/2) (eˣ + 1), a product of which no factor has lost digits."""
+    e = np.exp(x)
+    return np.asarray(e), np.asarray(np.tanh(x / 2) * (e + 1))
+
+
 def softplus(x: Array) -> Array:
     """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|)."""
-    return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+    return np.asarray(np.maximum(x, 0) + log1p(np.exp(-np.abs(x))))
+
+
+def softpluses(x: Array) -> tuple[Array, Array]:
+    """log(1 + eˣ) and log(1 + e⁻ˣ), which differ by x, at the price of one."""
+    tail = log1p(np.exp(-np.abs(x)))
+    return np.asarray(np.maximum(x, 0) + tail), np.asarray(np.maximum(-x, 0) + tail)
 
 
 def softmax(x: Array, axis: int) -> Array:

@@ -9,7 +9,7 @@ import pytest
 from refbp import registry
 from refbp.layers import GELU
 from refbp.layers._elementwise import Elementwise
-from refbp.numerics import in_blocks, mills, normal
+from refbp.numerics import exps, in_blocks, log1p, mills, normal
 
 LAYERS = [e.spec.cases[0].layer for e in registry.current().entries.values() if issubclass(e.spec.layer, Elementwise)]
 EXTENDED = np.finfo(np.longdouble).eps < 1e-18
@@ -74,3 +74,24 @@ def test_the_normal_distribution_at_its_ends():
         cumulative, density = normal(np.array([-np.inf, -1e200, -0.0, 0.0, 1e200, np.inf]))
     np.testing.assert_allclose(cumulative, [0, 0, 0.5, 0.5, 1, 1], atol=1e-16)
     np.testing.assert_allclose(density, [0, 0, *[1 / math.sqrt(2 * math.pi)] * 2, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_logarithms_and_exponentials_keep_their_digits_near_their_roots(dtype):
+    rng = np.random.default_rng(0)
+    small = (10.0 ** rng.uniform(-30, 0, 20_000)).astype(dtype)
+    wide, eps = small.astype(np.longdouble), np.finfo(dtype).eps
+    np.testing.assert_allclose(log1p(small).astype(np.longdouble), np.log1p(wide), rtol=3 * eps, atol=0)
+    below = -100 * small
+    power, less = exps(below)
+    np.testing.assert_allclose(less.astype(np.longdouble), np.expm1(below.astype(np.longdouble)), rtol=3 * eps, atol=0)
+    np.testing.assert_array_equal(power, np.exp(below))
+    assert log1p(small).dtype == less.dtype == dtype
+
+
+def test_logarithms_and_exponentials_at_the_ends():
+    with np.errstate(all="ignore"):
+        power, less = exps(np.array([0.0, -0.0, -np.inf, np.inf, np.nan]))
+    np.testing.assert_array_equal(power, [1, 1, 0, np.inf, np.nan])
+    np.testing.assert_array_equal(less, [0, 0, -1, np.inf, np.nan])
+    np.testing.assert_array_equal(log1p(np.array([0.0, 1.0, np.nan])), [0, np.log(2), np.nan])

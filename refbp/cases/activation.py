@@ -23,15 +23,21 @@ AT_INFINITY = Waiver(
 )
 
 
-def _cases(*layers: Any, kinks: Sequence[float] = (0.0,), smooth: bool = False) -> list[Case]:
-    """The same inputs for every element-wise layer: two and four axes, a scalar, kinks, and the tails of a smooth one."""
+def _cases(*layers: Any, kinks: Sequence[float] = (0.0,), smooth: bool = False, root: bool = False) -> list[Case]:
+    """The same inputs for every element-wise layer: two and four axes, a scalar, kinks, and the tails of a smooth one.
+
+    Errors are judged beside an array's largest value: a tail that nears 0, and what lies around a root, show the digits that
+    they have kept only where nothing larger stands beside them.
+    """
     first, *others = layers
     return [
         Case(first, normal(3, 5, std=2.0), id="matrix"),
         *(Case(layer, normal(5, 3, std=2.0), id=f"option{i}") for i, layer in enumerate(others, 1)),
         Case(first, normal(2, 3, 5, 7, std=3.0), id="four-axes"),
         Case(first, uniform(low=0.6, high=0.9), id="scalar"),
-        *([Case(first, signed(17, low=4.0, high=9.0), id="tails")] if smooth else []),
+        *([Case(first, uniform(17, low=-9.0, high=-4.0), id="left-tail")] if smooth else []),
+        *([Case(first, uniform(17, low=4.0, high=9.0), id="right-tail")] if smooth else []),
+        *([Case(first, signed(17, low=1e-4, high=1e-3), id="near-zero")] if root else []),
         Case(first, exactly(*sorted({-1.0, 1.0, 0.0, -0.0, *kinks})), id="kink"),
     ]
 
@@ -81,7 +87,7 @@ def refbp_layers() -> Iterator[Spec]:
     yield Spec(
         act.ELU,
         [
-            *_cases(act.ELU(), act.ELU(0.3), act.ELU(1.7, inplace=True)),
+            *_cases(act.ELU(), act.ELU(0.3), act.ELU(1.7, inplace=True), root=True),
             Case(act.ELU(0.3), exactly(-1.0, 0.0, 1.0), id="kink-of-slopes"),
         ],
         conventions=[Convention("x = 0, alpha ≠ 1", "alpha, " + LEFT)],
@@ -90,7 +96,7 @@ def refbp_layers() -> Iterator[Spec]:
     yield Spec(
         act.CELU,
         [
-            *_cases(act.CELU(), act.CELU(2.0), act.CELU(inplace=True)),
+            *_cases(act.CELU(), act.CELU(2.0), act.CELU(inplace=True), root=True),
             Case(act.CELU(0.3), exactly(-10.0, -1.3, -0.2, 0.7), id="alpha-rounded-by-torch"),
             Case(act.CELU(0.7), normal(5, 3, std=2.0), id="alpha-rounded-by-torch-too"),
         ],
@@ -106,7 +112,7 @@ def refbp_layers() -> Iterator[Spec]:
     )
     yield Spec(
         act.SELU,
-        _cases(act.SELU(), act.SELU(inplace=True)),
+        _cases(act.SELU(), act.SELU(inplace=True), root=True),
         conventions=[Convention("x = 0", f"{act.SELU_SCALE * act.SELU_ALPHA:.10f}, {LEFT}")],
         waivers=[NAN_TAIL],
     )
@@ -119,7 +125,7 @@ def refbp_layers() -> Iterator[Spec]:
     yield Spec(
         act.Softplus,
         [
-            *_cases(act.Softplus(), act.Softplus(0.3), act.Softplus(1.7, threshold=2.3), act.Softplus(-1.3, 1.7)),
+            *_cases(act.Softplus(), act.Softplus(0.3), act.Softplus(1.7, threshold=2.3), act.Softplus(-1.3, 1.7), smooth=True),
             Case(act.Softplus(2.0, threshold=3.0), exactly(1.0, 1.5, 2.0), id="at-the-threshold"),
         ],
         conventions=[Convention("beta x = threshold, where y jumps", "σ(threshold), the slope of beta x ≤ threshold")],

@@ -19,7 +19,7 @@ import numpy as np
 
 from refbp.contract import Array, Forward, Grads, Layer, State
 from refbp.layers._elementwise import Elementwise, Together
-from refbp.numerics import normal, sigmoid_and_slope, sum_to_shape, tanh_slope
+from refbp.numerics import exps, log1p, normal, sigmoid_and_slope, sum_to_shape, tanh_slope
 from refbp.shapes import Shape
 
 
@@ -126,7 +126,7 @@ class LeakyReLU(Elementwise):
 
 
 @dataclass(frozen=True)
-class ELU(Elementwise):
+class ELU(Together):
     r"""y = x if x > 0 else α(eˣ − 1);   ∂y/∂x = 1 if x > 0 else α eˣ.
 
     Torch: torch.nn.ELU. Paper: Clevert, Unterthiner & Hochreiter 2016. At 0 the slope is α.
@@ -135,15 +135,13 @@ class ELU(Elementwise):
     alpha: float = 1.0
     inplace: bool = False
 
-    def f(self, x: Array) -> Array:
-        return np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0))
-
-    def df(self, x: Array, y: Array) -> Array:
-        return rectified_slope(x, self.alpha * np.exp(np.minimum(x, 0)))
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        e, below = exps(np.minimum(x, 0))
+        return np.maximum(x, 0) + self.alpha * below, rectified_slope(x, self.alpha * e)
 
 
 @dataclass(frozen=True)
-class CELU(Elementwise):
+class CELU(Together):
     r"""y = x if x > 0 else α(e^{x/α} − 1);   ∂y/∂x = 1 if x > 0 else e^{x/α}: continuous also in its slope.
 
     Torch: torch.nn.CELU, whose gradient rounds 1/α to float32. Paper: Barron 2017.
@@ -155,11 +153,9 @@ class CELU(Elementwise):
     def rules(self) -> Iterator[tuple[bool, str, str]]:
         yield self.alpha != 0, "alpha", "a number other than 0"
 
-    def f(self, x: Array) -> Array:
-        return np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0) / self.alpha)
-
-    def df(self, x: Array, y: Array) -> Array:
-        return np.exp(np.minimum(x, 0) / self.alpha)  # which is 1 on the right
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        e, below = exps(np.minimum(x, 0) / self.alpha)
+        return np.maximum(x, 0) + self.alpha * below, e  # which is 1 on the right
 
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -167,7 +163,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 
 @dataclass(frozen=True)
-class SELU(Elementwise):
+class SELU(Together):
     r"""y = s x if x > 0 else s α(eˣ − 1);   ∂y/∂x = s if x > 0 else s α eˣ.
 
     Torch: torch.nn.SELU. Paper: Klambauer et al. 2017, where s and α keep mean 0 and variance 1. At 0 the slope is s α.
@@ -175,11 +171,9 @@ class SELU(Elementwise):
 
     inplace: bool = False
 
-    def f(self, x: Array) -> Array:
-        return SELU_SCALE * (np.maximum(x, 0) + SELU_ALPHA * np.expm1(np.minimum(x, 0)))
-
-    def df(self, x: Array, y: Array) -> Array:
-        return SELU_SCALE * rectified_slope(x, SELU_ALPHA * np.exp(np.minimum(x, 0)))
+    def f_df(self, x: Array) -> tuple[Array, Array]:
+        e, below = exps(np.minimum(x, 0))
+        return SELU_SCALE * (np.maximum(x, 0) + SELU_ALPHA * below), SELU_SCALE * rectified_slope(x, SELU_ALPHA * e)
 
 
 @dataclass(frozen=True)
@@ -224,7 +218,7 @@ class LogSigmoid(Together):
 
     def f_df(self, x: Array) -> tuple[Array, Array]:
         e = np.exp(-np.abs(x))
-        return np.minimum(x, 0) - np.log1p(e), np.maximum(e, x < 0) / (1 + e)
+        return np.minimum(x, 0) - log1p(e), np.maximum(e, x < 0) / (1 + e)
 
 
 @dataclass(frozen=True)
@@ -276,7 +270,7 @@ class Softplus(Together):
         z = self.beta * x
         above, e = z > self.threshold, np.exp(-np.abs(z))
         ramp = np.maximum(x, 0) if self.beta > 0 else np.minimum(x, 0)
-        return ramp + np.log1p(e) * ~above / self.beta, np.maximum(np.maximum(e, z >= 0) / (1 + e), above)
+        return ramp + log1p(e) * ~above / self.beta, np.maximum(np.maximum(e, z >= 0) / (1 + e), above)
 
 
 @dataclass(frozen=True)

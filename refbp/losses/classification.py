@@ -12,7 +12,7 @@ import numpy as np
 from refbp.contract import Array, Forward, Grads, State, uniform_fan_in
 from refbp.errors import DtypeError, ShapeError, ValueRangeError
 from refbp.losses._loss import Loss, Pointwise, Reduction, Weights, check_broadcasts
-from refbp.numerics import along, log_softmax, sigmoid, softplus
+from refbp.numerics import along, log_softmax, sigmoids, softpluses
 from refbp.shapes import Shape
 
 
@@ -85,17 +85,20 @@ class BCEWithLogitsLoss(Pointwise):
 
     def each(self, x: Array, t: Array, **weights: Array) -> Any:
         w, p = weights.get("weight", 1), weights.get("pos_weight", 1)
-        return w * ((1 - t) * softplus(x) + p * t * softplus(-x))
+        up, down = softpluses(x)
+        return w * ((1 - t) * up + p * t * down)
 
     def dx(self, x: Array, t: Array, **weights: Array) -> Any:
         w, p = weights.get("weight", 1), weights.get("pos_weight", 1)
-        return w * ((1 - t) * sigmoid(x) - p * t * sigmoid(-x))
+        up, down = sigmoids(x)
+        return w * ((1 - t) * up - p * t * down)
 
     def dt(self, x: Array, t: Array, **weights: Array) -> Any:
         w, p = weights.get("weight", 1), weights.get("pos_weight", 1)
         if "pos_weight" not in weights:
             return w * -x  # softplus(−x) − softplus(x), without the detour
-        return w * (p * softplus(-x) - softplus(x))
+        up, down = softpluses(x)
+        return w * (p * down - up)
 
 
 class _Picked(NamedTuple):

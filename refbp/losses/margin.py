@@ -15,7 +15,7 @@ import numpy as np
 from refbp.contract import Array, Forward, Grads
 from refbp.errors import ShapeError, ValueRangeError
 from refbp.losses._loss import Loss, PointwiseByLabel, Reduction, Weights, check_broadcasts
-from refbp.numerics import sigmoid, softplus
+from refbp.numerics import sigmoid, sigmoids, softplus, softpluses
 
 
 @dataclass(frozen=True)
@@ -244,10 +244,12 @@ class MultiLabelSoftMarginLoss(Loss[_Scored]):
 
     def forward(self, state: Mapping[str, Array], input: Array, target: Array) -> Forward[_Scored]:
         weight = state.get("weight", 1.0)
-        each = weight * ((1 - target) * softplus(input) + target * softplus(-input))
+        up, down = softpluses(input)
+        each = weight * ((1 - target) * up + target * down)
         return Forward(self.reduced(each.sum(-1) / input.shape[-1]), _Scored(input, target, weight))
 
     def backward(self, saved: _Scored, dy: Array) -> Grads:
         x, t, weight = saved
         dl = self.spread(dy, x.shape[:-1])[..., None] * weight / x.shape[-1]
-        return Grads(dl * ((1 - t) * sigmoid(x) - t * sigmoid(-x)), -dl * x)
+        up, down = sigmoids(x)
+        return Grads(dl * ((1 - t) * up - t * down), -dl * x)
