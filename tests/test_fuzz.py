@@ -16,9 +16,10 @@ from refbp import registry
 from refbp.cli import cli
 from refbp.conformance import compose, many, parallel
 from refbp.conformance.fuzz import NETWORK, PROCESS, Beside, Verdict, examine
-from refbp.conformance.inside import Recording
+from refbp.conformance.inside import wrong
 from refbp.conformance.many import Recipe, tally
 from refbp.conformance.problem import Problem, Split, count, rendered
+from refbp.conformance.recording import Recording
 from refbp.conformance.shrink import shrunk
 from refbp.contract import Grads
 from refbp.draws import normal
@@ -274,7 +275,7 @@ def test_the_right_layers_of_a_wrong_network_are_not_named(monkeypatch):
     rng = np.random.default_rng(0)
     items = (Linear(4, 5), Tanh(), Split(Add(), ((Linear(5, 5), Sigmoid()), ())), Linear(5, 2))
     beside = Beside.of(Problem(items, MSELoss(), rng.normal(size=(6, 4)), rng.normal(size=(6, 2)), 0))
-    assert [(path, type(layer).__name__) for path, layer, _ in beside.recording.wrong()] == [("2.u2", "Sigmoid")]
+    assert [(path, type(layer).__name__) for path, layer, _ in wrong(beside.recording)] == [("2.u2", "Sigmoid")]
 
 
 def test_an_error_that_only_refbp_raises_is_found(monkeypatch):

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from refbp import registry
 from refbp.conformance import twin
 from refbp.conformance.fuzz import Beside, Finding, Verdict, judged, load
-from refbp.conformance.inside import Recording
+from refbp.conformance.probe import noise_of_parts
+from refbp.conformance.recording import Recording
 from refbp.contract import Layer, State
 
 Array = NDArray[Any]
@@ -72,7 +73,7 @@ class Alongside:
         with Recording(self.net, self.module) as recording, torch.no_grad():
             self._loss(x, target, self.steps + 1)
         load(self.module, before)
-        return recording.noise()
+        return noise_of_parts(recording)
 
     def _loss(self, x: Array, target: Array, step: int) -> torch.Tensor:
         torch.manual_seed(zlib.crc32(f"{self.seed} {step}".encode()))

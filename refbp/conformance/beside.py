@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from refbp import registry
-from refbp.conformance import budget, twin
+from refbp.conformance import budget, probe, twin
 from refbp.contract import Layer, is_training
 from refbp.spec import Spec
 
@@ -69,7 +69,7 @@ class Beside:
         recover, layer = self.specs[i].noise, self.nodes[i].layer
         if recover is None or not is_training(layer):
             return ()
-        return recover(layer, twin.Probe(self.twins[i], layer, self.specs[i], self.seed + i, {}), *inputs)
+        return recover(layer, probe.Probe(self.twins[i], layer, self.specs[i], self.seed + i, {}), *inputs)
 
     def run(
         self,

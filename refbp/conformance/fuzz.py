@@ -24,10 +24,12 @@ from numpy.typing import NDArray
 
 from refbp import registry
 from refbp.conformance import budget, twin
-from refbp.conformance.inside import Recording, jittered
+from refbp.conformance.inside import jittered, wrong
 from refbp.conformance.outcome import Difference, Outcome
 from refbp.conformance.outcome import Verdict as Judged
+from refbp.conformance.probe import noise_of_parts
 from refbp.conformance.problem import Problem
+from refbp.conformance.recording import Recording
 from refbp.contract import Layer
 from refbp.errors import RefbpError
 from refbp.spec import Case
@@ -126,7 +128,7 @@ class Beside:
             return ()
         with Recording(self.net, self.module) as recording, torch.no_grad():
             self.forward()
-        return recording.noise()
+        return noise_of_parts(recording)
 
     def own(self) -> dict[str, Array]:
         """Everything that is compared, by the layers."""
@@ -154,7 +156,7 @@ class Beside:
     def wrong_part(self) -> Finding | None:
         """The first part that is wrong by itself, the loss last; a defect of torch that is waived only if there is no other."""
         known = None
-        for path, layer, outcome in self.recording.wrong():
+        for path, layer, outcome in wrong(self.recording):
             name = type(layer).__name__
             verdict = Verdict.KNOWN if _is_known(layer, outcome) else Verdict.WRONG
             found = Finding(verdict, name, path, outcome.message, outcome.digits or 0.0, _size(outcome.difference))

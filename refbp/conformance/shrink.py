@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from refbp.conformance.compose import fitted, led_to, replaced, value_of
 from refbp.conformance.fuzz import LOSS, Beside, Finding, Verdict, examine
-from refbp.conformance.inside import Recording
 from refbp.conformance.problem import Item, Problem, Split, count, rendered
+from refbp.conformance.recording import Recording
 from refbp.contract import Layer
 from refbp.losses import MSELoss
 from refbp.shapes import Shape

@@ -94,7 +94,7 @@ class Trial:
             return ()
 
         def probed() -> tuple[Any, ...]:
-            from refbp.conformance.twin import Probe
+            from refbp.conformance.probe import Probe
 
             probe = Probe(self.twin, self.layer, self.spec, self.noise_seed, self.case.options)
             return recover(self.layer, probe, *(_wide(a) for a in self.drawn))

@@ -156,60 +156,6 @@ def _flat(result: Any) -> Any:
             yield from _flat(r)
 
 
-class Probe:
-    """How a layer's noise is read off its twin: the same seed, other inputs. A seed is a number, or torch's random state."""
-
-    def __init__(
-        self,
-        module: torch.nn.Module,
-        layer: Layer[Any],
-        spec: Spec,
-        seed: int | torch.Tensor,
-        options: Mapping[str, Any],
-    ) -> None:
-        self._module, self._layer = module, layer
-        self._spec, self._seed, self._options = spec, seed, options
-
-    def __call__(self, *inputs: Array) -> Array:
-        """The twin's first output for other inputs, under the seed of the run that is checked."""
-        module = in_mode(copy.deepcopy(self._module), self._layer)
-        seed(self._seed)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return call(self._spec, module, [tensor(a) for a in inputs], self._options)[0].numpy()
-
-    def of_parts(self, *inputs: Array) -> tuple[Array | None, ...]:
-        """The noise of every part of a network, in order, under the seed of the run that is checked."""
-        from refbp.conformance.inside import Recording
-
-        module = copy.deepcopy(self._module)
-        with Recording(self._layer, module) as recording, torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            seed(self._seed)
-            call(self._spec, module, [tensor(a) for a in inputs], self._options)
-        return recording.noise()
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """The case's options, which forward is given too."""
-        return self._options
-
-    def dropout(self, *shapes: Sequence[int], p: float) -> list[Array]:
-        """The masks that torch's dropout draws, one after the other, under the seed of the run that is checked."""
-        seed(self._seed)
-        return [torch.nn.functional.dropout(torch.ones(*s, dtype=torch.float64), p).numpy() != 0 for s in shapes]
-
-    def uniform(self, *shape: int) -> Array:
-        """What torch.rand draws first in float64, under the seed of the run that is checked."""
-        seed(self._seed)
-        return torch.rand(*shape, dtype=torch.float64).numpy()
-
-    def gumbel(self, shape: Sequence[int]) -> Array:
-        """The noise −log E, E exponential, that torch's gumbel_softmax draws under the seed of the run that is checked."""
-        seed(self._seed)
-        return -torch.empty(*shape, dtype=torch.float64).exponential_().log().numpy()
-
-
 def seed(to: int | torch.Tensor) -> None:
     """Torch's randomness from here on: a number, or the state that torch was in.
 
