@@ -17,6 +17,10 @@ HINTS: tuple[tuple[str, str], ...] = (
         "a size or an index is a float: in Python 3 a / b is one even where both are integers, and a // b is an integer",
     ),
     (
+        r"could not broadcast input array from shape \((?:\d+,)*0,",
+        "what is assigned is empty: a slice such as x[p:-p] keeps nothing where p is 0",
+    ),
+    (
         r"(?:too many|not enough) values to unpack \(expected (?:at least )?(\d+)",
         "{0} names stand on the left of an assignment whose right side has another number of parts: it may be the cache",
     ),

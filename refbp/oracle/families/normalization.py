@@ -226,6 +226,19 @@ def _other_axis(n: _Norm, *crossed: str) -> Any:
     return (d - mean(d, "d") - x_hat * mean(d * x_hat, "dx")) * n.inv
 
 
+def _chained(n: _Norm, *crossed: str) -> Any:
+    """The same by way of dσ² and dμ, as the paper has it: their sums have 1/σ in them, which differs along the other axis."""
+    if not (n.moving and n.centred) or n.x.ndim != 2:
+        return None
+    d, count = n.dy * n.gamma, n.x.shape[n.axes[0]]
+
+    def total(a: Array, label: str) -> Array:
+        return np.asarray(a.sum(1 - n.axes[0] % 2 if label in crossed else n.axes, keepdims=True))
+
+    dvar, dmean = total(-0.5 * d * n.c * n.inv**3, "dσ²"), total(-d * n.inv, "dμ")
+    return d * n.inv + dvar * 2 * n.c / count + dmean / count
+
+
 def _own_mean(n: _Norm) -> Array:
     if n.moving:
         raise ValueError("it is the batch's own mean that is wanted")
@@ -334,6 +347,9 @@ FAMILIES = (
             _dx("the sum in mean(dx̂) is taken along the other axis", lambda n: _other_axis(n, "d")),
             _dx("the sum in x̂ · mean(dx̂ · x̂) is taken along the other axis", lambda n: _other_axis(n, "dx")),
             _dx("the sums in mean(dx̂) and in mean(dx̂ · x̂) are taken along the other axis", lambda n: _other_axis(n, "d", "dx")),
+            _dx("dσ² is summed along the other axis", lambda n: _chained(n, "dσ²")),
+            _dx("dμ is summed along the other axis", lambda n: _chained(n, "dμ")),
+            _dx("dσ² and dμ are summed along the other axis", lambda n: _chained(n, "dσ²", "dμ")),
             _misread("dy is reshaped into rows of channels without moving its channels to the last axis first", True),
             _misread("the rows of dx are reshaped into pictures without moving the channels back from the last axis", False),
             _dx("μ and σ are taken as functions of x, though with training=False they are constants", _evaluated),

@@ -11,6 +11,15 @@ def _in(file, function, *edits):
         yield Wrong(function, old, new, says, *verdict, function=function, file=file)
 
 
+THROUGH_XHAT = (  # layer norm's dx, and the same by way of dσ² and dμ, summed along either axis
+    "dx = d * g - g.sum(axis=1, keepdims=True) - xhat * (g * xhat).sum(axis=1, keepdims=True)\n    dx /= d * std[:, None]"
+)
+THROUGH_VARIANCE = (
+    "inv = 1 / std[:, None]\n"
+    "    dvar = (-0.5 * g * xhat * inv**2).sum(axis={}, keepdims=True)\n"
+    "    dmu = (-g * inv).sum(axis={}, keepdims=True)\n"
+    "    dx = g * inv + dvar * 2 * xhat / inv / d + dmu / d"
+)
 ROWS_AS_LONG_AS_COLUMNS = (  # pixels counted through a picture as if it were as wide as high
     "np.take(xp.reshape(n, c, -1), (i * stride + np.arange(hh))[:, None] * (h + 2 * pad) + j * stride + np.arange(ww),"
     " axis=2, mode='wrap')"
@@ -215,6 +224,10 @@ WRONG = [
         "layernorm_backward",
         ("g = dout * gamma", "g = dout", "factor γ is missing"),
         ("d = xhat.shape[1]", "d = xhat.shape[0]", "normalized_shape"),
+        *(
+            (THROUGH_XHAT, THROUGH_VARIANCE.format(*axes), f"dx is what you get when {what} summed along the other axis")
+            for axes, what in (((0, 1), "dσ² is"), ((1, 0), "dμ is"), ((0, 0), "dσ² and dμ are"))
+        ),
         (" - g.sum(axis=1, keepdims=True)", "", "mean\\(dx̂\\) is missing"),
         ("(g * xhat).sum(axis=1, keepdims=True)", "(g * xhat).sum(axis=0)", "x̂ · mean.* along the other axis"),
     ),
@@ -280,6 +293,12 @@ WRONG = [
             "dx = dxp[:, :, pad : pad + x.shape[2], pad : pad + x.shape[3]]",
             "dx = dxp[:, :, pad:-pad, pad:-pad]",
             "empty where the padding is 0",
+        ),
+        (
+            "dx = dxp[:, :, pad : pad + x.shape[2], pad : pad + x.shape[3]]",
+            "dx = np.zeros_like(x); dx[:] = dxp[:, :, pad:-pad, pad:-pad]",
+            "what is assigned is empty",
+            "raises",
         ),
         (
             "dx = dxp[:, :, pad : pad + x.shape[2], pad : pad + x.shape[3]]",
