@@ -175,6 +175,12 @@ def methods(source: str) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(found))
 
 
+def alone(source: str) -> frozenset[str]:
+    """The functions and methods, by their own names, that are called for what they do, and of which nothing is read."""
+    calls = [s.value.func for s in parsed(source) if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call)]
+    return frozenset(ast.unparse(c).rpartition(".")[2] for c in calls)
+
+
 def _root(node: ast.AST) -> str | None:
     """The name that a chain of attributes starts from."""
     while isinstance(node, ast.Attribute):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from refbp.errors import RefbpError, listed
 from refbp.oracle import isolation
 from refbp.oracle.attempt import Attempt, Problem, attempt, draw
 from refbp.oracle.callers import Caller, Isolated, Outcome
+from refbp.oracle.calls import alone
 from refbp.oracle.example import smallest
 from refbp.oracle.exercise import Course, Exercise
 from refbp.oracle.isolation import Limits, SubmissionError, Worker, finite_differences
@@ -227,7 +228,8 @@ def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, fi
     if worker is not None:
         if not worker.loaded.ok:
             return unloaded(exercise, worker)
-        stubs = {phase: _stub(worker, targets) for phase, targets in names.items()}
+        unread = alone(f"{exercise.forward}\n{exercise.backward}")
+        stubs = {phase: _stub(worker, targets, unread) for phase, targets in names.items()}
     phases = ["both"] if len(exercise.rows) == 1 else ["forward", "backward"]
     stub = {p: stubs["forward"] if p == "both" else stubs[p] for p in phases}
     attempts = [] if stubs["forward"] else list(_attempts(exercise, caller, asked))
@@ -251,8 +253,8 @@ def unloaded(exercise: Exercise, worker: Worker) -> list[Row]:
     return [Row(n, exercise, kind, note, traceback=result.traceback) for n in exercise.rows]
 
 
-def _stub(worker: Worker, targets: Sequence[str]) -> str:
-    """What says that one of these functions is not written yet."""
+def _stub(worker: Worker, targets: Sequence[str], unread: Collection[str]) -> str:
+    """What says that one of these functions is not written yet; that it returns None does not where nothing is read of it."""
     try:
         names = worker.names()
     except SubmissionError:
@@ -263,7 +265,8 @@ def _stub(worker: Worker, targets: Sequence[str]) -> str:
         definition = names.get(first)
         if definition is not None and rest:
             definition = definition.methods.get(rest)
-        if definition is not None and definition.stub:
+        silent = definition is not None and definition.stub == "None" and target.rpartition(".")[2] in unread
+        if definition is not None and definition.stub and not silent:
             return words.get(definition.stub, f"it raises {definition.stub}")
     return ""
 

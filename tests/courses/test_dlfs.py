@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from courses._course import Wrong, checked, enough, found, hold
+from courses._course import Wrong, checked, course, enough, found, hold
 
 HERE = Path(__file__).with_name("dlfs") / "right"
 ONE, TWO = HERE / "volume1.py", HERE / "volume2.py"
@@ -133,3 +134,88 @@ def test_a_wrong_solution_is_caught(path, wrong):
 
 def test_nine_of_ten_are_explained():
     enough([w for _, w in MISTAKES])
+
+
+ALONE = """import sys
+sys.path.append("..")
+from common.np import *
+from common.config import GPU
+import cupy as cp
+from common.functions import sigmoid, softmax
+from common.util import im2col, col2im
+
+
+class ReLU:
+    def forward(self, x):
+        self.mask = x <= 0
+        return np.where(self.mask, 0, x)
+
+    def backward(self, dout):
+        return np.where(self.mask, 0, dout)
+
+
+class Softmax:
+    def forward(self, x):
+        self.out = softmax(x)
+        return self.out
+
+    def backward(self, dout):
+        return self.out * (dout - cp.sum(self.out * dout, axis=1, keepdims=True))
+
+
+class Convolution:
+    def __init__(self, W, b, stride=1, pad=0):
+        self.W, self.b, self.stride, self.pad = W, b, stride, pad
+
+    def forward(self, x):
+        FN, C, FH, FW = self.W.shape
+        out_h, out_w = ((n + 2 * self.pad - f) // self.stride + 1 for n, f in ((x.shape[2], FH), (x.shape[3], FW)))
+        self.shape, self.col = x.shape, im2col(x, FH, FW, self.stride, self.pad)
+        out = self.col @ self.W.reshape(FN, -1).T + self.b
+        return out.reshape(len(x), out_h, out_w, FN).transpose(0, 3, 1, 2)
+
+    def backward(self, dout):
+        FN, C, FH, FW = self.W.shape
+        dout = dout.transpose(0, 2, 3, 1).reshape(-1, FN)
+        self.db = dout.sum(axis=0)
+        self.dW = (dout.T @ self.col).reshape(self.W.shape)
+        return col2im(dout @ self.W.reshape(FN, -1), self.shape, FH, FW, self.stride, self.pad)
+
+
+class Embedding:
+    def __init__(self, W):
+        self.params, self.grads = [W], [np.zeros_like(W)]
+
+    def forward(self, idx):
+        self.idx = idx
+        return self.params[0][idx]
+
+    def backward(self, dout):
+        dW, = self.grads
+        dW[...] = 0
+        dW[self.idx] = dout
+        return None
+"""
+
+
+def test_layers_are_checked_without_the_books_folder_and_without_a_graphics_card(tmp_path):
+    (tmp_path / "layers.py").write_text(ALONE)
+    found_ = {r.name: r for r in checked("dlfs", tmp_path / "layers.py").rows}
+    names = ("ReLU", "Softmax", "Convolution")
+    assert {found_[f"{n}.{phase}"].verdict for n in names for phase in ("forward", "backward")} == {"ok"}
+    assert found_["Embedding.backward"].verdict == "wrong"  # nothing is read of what it returns: None says nothing
+
+
+def test_what_the_books_hand_out_does_what_theirs_does():
+    space = {}
+    exec(course("dlfs").given["common/functions.py"], space)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    t = np.array([0, 2, 1, 1])
+    p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(space["softmax"](x), p)
+    np.testing.assert_allclose(space["softmax"](x[0]), p[0])
+    loss = -np.mean(np.log(p[range(4), t] + 1e-7))
+    assert space["cross_entropy_error"](p, t) == pytest.approx(loss)
+    assert space["cross_entropy_error"](p, np.eye(3)[t]) == pytest.approx(loss)
+    assert space["cross_entropy_error"](p[0], np.eye(3)[0]) == pytest.approx(-np.log(p[0, 0] + 1e-7))
+    assert space["cross_entropy_error"](p[:, :2], t[:, None] % 2) == pytest.approx(-np.mean(np.log(p[range(4), t % 2] + 1e-7)))

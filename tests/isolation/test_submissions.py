@@ -319,9 +319,13 @@ def test_what_is_not_here_is_missed_by_those_who_use_it(submit):
     assert worker.loaded.ok
     assert worker.call("double", (2.5,)).value == 5.0
     assert worker.call("through_a_class", (2.5,)).value == 5.0
-    for name in ("through_its_loss", "times", "through_a_star", "solve"):
-        result = worker.call(name, (2.5,))
-        assert (result.kind, result.environment) == ("raised", "it needs the module course, which is not here")
+    for name in ("through_its_loss", "times", "solve"):
+        for _ in range(2):
+            result = worker.call(name, (2.5,))
+            assert (result.kind, result.environment) == ("raised", "it needs the module course, which is not here")
+            assert result.traceback.count("File") == 1
+    starred = worker.call("through_a_star", (2.5,)).environment
+    assert starred == "everything_in_it is not defined, unless by course, which is not here"
     decorated = submit("from numba import jit\n\n@jit\ndef f(x):\n    return x\n", "b.py").loaded
     assert decorated.environment == "it needs the module numba, which is not here"
     assert submit("def f(x):\n    return undefined\n", "c.py").call("f", (1,)).error == "NameError"
@@ -332,6 +336,19 @@ def test_a_file_that_lacks_a_module_is_loaded_once_more_with_those_beside_it(tmp
     (tmp_path / "optim.py").write_text("import layers\nfrom course_data import *\nfrom layers import affine\n")
     with Worker(tmp_path / "optim.py", root=tmp_path, limits=LIMITS) as worker:
         assert worker.call("affine", (1,)).value == 2
+
+
+def test_what_a_module_beside_a_file_has_not_is_missed_by_those_who_use_it(tmp_path):
+    (tmp_path / "layers.py").write_text("from solvers import Solver\n\n\ndef affine(x):\n    return 2 * x\n")
+    (tmp_path / "optim.py").write_text(
+        "from layers import affine, adam, Solver\nfrom . import plots\nfrom .plots import show\n\n\n"
+        "def step(x):\n    return affine(x) - adam(x)\n\n\ndef twice(x):\n    return affine(affine(x))\n"
+    )
+    (tmp_path / "__init__.py").touch()
+    with Worker(tmp_path / "optim.py", root=tmp_path, limits=LIMITS) as worker:
+        assert worker.call("twice", (1,)).value == 4
+        result = worker.call("step", (1,))
+    assert (result.error, result.message) == ("ImportError", "cannot import name 'adam' from 'layers'")
 
 
 def test_what_a_course_hands_out_is_used_where_a_submission_has_not_its_own(submit, tmp_path):

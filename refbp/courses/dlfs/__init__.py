@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from refbp.courses.dlfs import first, second
+from refbp.courses.dlfs.given import GIVEN
 from refbp.hookspecs import hookimpl
 from refbp.oracle.exercise import Course
 
@@ -25,5 +26,6 @@ def refbp_exercises() -> Iterator[Course]:
             "dropout_ratio is the probability that an element is dropped.",
             "Running averages keep momentum of the old and take 1 − momentum of the new; the variance is the biased one.",
         ),
+        given=GIVEN,
         url="https://github.com/oreilly-japan/deep-learning-from-scratch",
     )

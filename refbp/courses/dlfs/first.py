@@ -60,18 +60,21 @@ AFFINE = [
         **_AFFINE,
     ),
 ]
-RELU = Exercise(
-    "Relu.backward",
-    "layer = Relu()\nout = layer.forward(x)",
-    "dx = layer.backward(dout)",
-    arrays={"x": "x"},
-    outputs={"out": "y"},
-    tiers={
-        "std": [Case(ReLU(), normal(7, 5), id="matrix"), Case(ReLU(), normal(2, 3, 5, 4), id="images")],
-        "degenerate": [Case(ReLU(), exactly([[-1.0, -2.0, -0.5]]), id="nothing passes")],
-        "kink": [Case(ReLU(), exactly([[0.0, 1.0, -1.0], [2.0, 0.0, -0.0]]), id="zeros")],
-    },
-)
+RELU = [
+    Exercise(
+        f"{name}.backward",
+        f"layer = {name}()\nout = layer.forward(x)",
+        "dx = layer.backward(dout)",
+        arrays={"x": "x"},
+        outputs={"out": "y"},
+        tiers={
+            "std": [Case(ReLU(), normal(7, 5), id="matrix"), Case(ReLU(), normal(2, 3, 5, 4), id="images")],
+            "degenerate": [Case(ReLU(), exactly([[-1.0, -2.0, -0.5]]), id="nothing passes")],
+            "kink": [Case(ReLU(), exactly([[0.0, 1.0, -1.0], [2.0, 0.0, -0.0]]), id="zeros")],
+        },
+    )
+    for name in ("Relu", "ReLU")  # the books', and what many call it
+]
 SIGMOID = Exercise(
     "Sigmoid.backward",
     "layer = Sigmoid()\nout = layer.forward(x)",
@@ -267,7 +270,7 @@ TWO_LAYER_NET = Exercise(
 
 EXERCISES = [
     *AFFINE,
-    RELU,
+    *RELU,
     SIGMOID,
     SOFTMAX_LOSS,
     *BATCHNORM,

@@ -151,6 +151,10 @@ def environment(error: str, message: str) -> str:
         return "NumPy no longer turns an array of one element into a Python number: write a.item()"
     if name and name[1] in _PYTHON2 and error in {"NameError", "ImportError", "ModuleNotFoundError", "AttributeError"}:
         return f"{name[1]} is Python 2: write {_PYTHON2[name[1]]}"
+    if error == "NameError" and (
+        star := re.search(r"name '(\w+)' is not defined, unless by ([\w.]+), which is not here", message)
+    ):
+        return f"{star[1]} is not defined, unless by {star[2]}, which is not here"
     if name and error == "ModuleNotFoundError":
         return f"it needs the module {name[1]}, which is not here"
     return ""

@@ -184,7 +184,7 @@ class Worker:
                 self.module = self._imported(load)
                 return survey(self.module, self.root)
             except Exception as error:
-                if isinstance(error, ModuleNotFoundError) and self.absent.lacks(error):
+                if self.absent.lacks(error, self.root):
                     pass  # from now on it is there
                 elif load == self._executed and script.defines(config["file"]):
                     load = self._without_what_fails
@@ -203,6 +203,7 @@ class Worker:
 
     def _imported(self, load: Callable[[types.ModuleType], None]) -> types.ModuleType:
         config = self.config
+        self.absent.complete()
         name = config["module"]
         parent = name.rpartition(".")[0]
         if parent:
@@ -260,7 +261,7 @@ class Worker:
         if why is not None:
             name, text = str(type.__dict__["__name__"].__get__(type(why))), str(why)
         elif missing and self.absent.starred:
-            name, text = "ModuleNotFoundError", f"No module named {self.absent.starred[0]!r}"
+            text = f"{text}, unless by {self.absent.starred[0]}, which is not here"
         elif name == "ValueError" and compat.one_element(error, *self._innermost(error)):
             text = str(error.__cause__)
         try:
