@@ -129,6 +129,8 @@ DEEP_CONV_NET = Exercise(
 NETWORKS = [
     NN,
     _network(TWO_LAYERS, "TwoLayerNet(W1.shape[0], W1.shape[1], W2.shape[1])"),
+    # of the second assignment: its device is a graphics card unless one says otherwise, and its loss is told reg
+    _network(models.TWO_LAYERS_2016, "TwoLayerNet(W1.shape[0], W1.shape[1], W2.shape[1], device='cpu')"),
     _network(
         models.FULLY_CONNECTED,
         "FullyConnectedNet([W1.shape[1], W2.shape[1]], input_dim=W1.shape[0], num_classes=W3.shape[1])",

@@ -52,6 +52,20 @@ HW1 = [
     Wrong("BatchNorm1d.backward", " + dLdM / self.N", "", "mean.d.*missing"),
     Wrong(
         "BatchNorm1d.backward",
+        "+ (1 - self.alpha) * self.M",
+        "+ (1 - self.alpha * self.M)",
+        "a bracket closes too late",
+        row="BatchNorm1d.forward",
+    ),
+    Wrong(
+        "BatchNorm1d.backward",
+        "+ (1 - self.alpha) * self.M",
+        "+ self.M",
+        "the batch's own value has no factor",
+        row="BatchNorm1d.forward",
+    ),
+    Wrong(
+        "BatchNorm1d.backward",
         "self.dLdBb = np.sum(dLdBZ, axis=0, keepdims=True)",
         "self.dLdBW = np.sum(dLdBZ, axis=0)",
         "^dLdBW and dLdBb are swapped",
@@ -109,6 +123,12 @@ HW2 = [
     Wrong("MeanPool2d_stride1.backward", "/ K**2", "/ K", "kernel_size.*times"),
     Wrong("BatchNorm2d.backward", "dLdV * 2 / self.count", "dLdV * 2 / len(self.Z)", "H·W times"),
     Wrong("BatchNorm2d.backward", " + dLdM / self.count", "", "mean.d.*missing"),
+    Wrong(
+        "BatchNorm2d.backward",
+        "dLdV * 2 / self.count *",
+        "dLdV * 2 / self.Z.shape[0] * self.Z.shape[2] * self.Z.shape[3] *",
+        r"\(H·W\)² times",
+    ),
 ]
 HW3 = [
     Wrong("RNNCell.backward", "h_prev_l / batch_size", "h_prev_l", "dW_ih is N times"),

@@ -84,3 +84,28 @@ def test_the_losses_that_are_handed_out_are_torchs():
         value, dx = space[name](x.detach(), y)
         torch.testing.assert_close(value, wanted.detach())
         torch.testing.assert_close(dx, x.grad)
+
+
+ON_A_CARD = """import torch
+
+
+class TwoLayerNet:
+    def __init__(self, input_size, hidden_size, output_size, dtype=torch.float32, device="cuda", std=1e-4):
+        self.params = {
+            "W1": std * torch.randn(input_size, hidden_size, dtype=dtype, device=device),
+            "b1": torch.zeros(hidden_size, dtype=dtype, device=device),
+            "W2": std * torch.randn(hidden_size, output_size, dtype=dtype, device=device),
+            "b2": torch.zeros(output_size, dtype=dtype, device=device),
+        }
+
+    def loss(self, X, y=None, reg=0.0):
+        return nn_forward_backward(self.params, X, y, reg)
+"""
+
+
+def test_a_network_that_is_made_for_a_graphics_card_is_made_without_one(tmp_path):
+    source = (RIGHT / "two_layer_net.py").read_text()
+    source = source[: source.index("class TwoLayerNet")] if "class TwoLayerNet" in source else source
+    (tmp_path / "two_layer_net.py").write_text(f"{ON_A_CARD}\n\n{source}")
+    report = checked("umich498", tmp_path / "two_layer_net.py", ["TwoLayerNet.loss"])
+    assert [(r.name, r.verdict) for r in report.rows] == [("TwoLayerNet.loss", "ok")]

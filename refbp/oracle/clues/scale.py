@@ -138,7 +138,7 @@ def named(seen: list[tuple[float, Mapping[str, float]]]) -> list[tuple[str, Valu
         for n, (text, form) in itertools.product(usable, forms):
             value = _of_one(form, n)
             if _all_close(seen, value):
-                found.append((text.format(n), value))
+                found.append((text.format(f"({n})" if "·" in n and text.endswith("²") else n), value))
         if found:
             return found
     for text, pair in PAIRS:

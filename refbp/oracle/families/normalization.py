@@ -290,6 +290,17 @@ def _as_it_was(o: Observation, old: Array, own: Array) -> Array:  # noqa: ARG001
     return old
 
 
+def _bracketed(o: Observation, old: Array, own: Array) -> Array:
+    layer: Any = o.layer
+    keep = 1 - layer.momentum
+    return np.asarray(keep * old + (1 - keep * own))
+
+
+def _unshared(o: Observation, old: Array, own: Array) -> Array:
+    layer: Any = o.layer
+    return np.asarray((1 - layer.momentum) * old + own)
+
+
 def _as_rows(words: str, back: bool) -> Mistake:
     """A picture (N, C, H, W) taken for rows (N·H·W, C) by a reshape alone; with ``back`` the way back moves channels."""
 
@@ -366,6 +377,16 @@ FAMILIES = (
             _y("the batch's own mean is subtracted, where the running one should be", lambda n: n.inv, _own_mean),
             _statistics("the running value is the batch's own alone: the old one has no share in it", _forgetful, *RUNNING),
             _statistics("the running value is not updated: the old one stands there", _as_it_was, *RUNNING),
+            _statistics(
+                "1 − α·new stands where (1 − α)·new is meant, α being the old value's share: a bracket closes too late",
+                _bracketed,
+                *RUNNING,
+            ),
+            _statistics(
+                "the batch's own value has no factor: its share is 1 where it should be 1 − that of the old one",
+                _unshared,
+                *RUNNING,
+            ),
             _statistics("ε is in the running variance: it belongs under the root alone", _with_eps, "running_var"),
             _as_rows("x is reshaped into rows of channels without moving its channels to the last axis first", True),
             _as_rows("x is reshaped into rows of channels, and back, without moving its channels to the last axis", False),
