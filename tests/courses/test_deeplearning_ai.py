@@ -11,7 +11,7 @@ from refbp import BCELoss, Linear, MSELoss, Sequential, Sigmoid, Tanh
 from refbp.courses._composites import Scored, SharedMaxPool2d
 
 HERE = Path(__file__).with_name("deeplearning_ai") / "right"
-FILES = ("dense", "planar", "regularized", "pictures", "recurrent")
+FILES = ("dense", "planar", "regularized", "optimizers", "pictures", "recurrent")
 
 REGULAR = "backward_propagation_with_regularization"
 DENSE = [
@@ -63,7 +63,28 @@ REGULARIZED = [
     Wrong(REGULAR, "lambd / m", "lambd / (2 * m)", "λ W is 1/2 times"),
     Wrong(REGULAR, "np.int64(A2 > 0)", "np.int64(Z1 > 0)", "error is raised", "raises"),
 ]
+GD, MOMENTUM, ADAM = (f"update_parameters_with_{rule}" for rule in ("gd", "momentum", "adam"))
+OPTIMIZERS = [
+    Wrong(GD, "- learning_rate * grads", "+ learning_rate * grads", "the step is added"),
+    Wrong(MOMENTUM, "(1 - beta) * grads[d]", "grads[d]", "factor 1 − β of the gradient is missing"),
+    Wrong(MOMENTUM, "learning_rate * v[d]", "learning_rate * grads[d]", "the gradient is subtracted, where v is meant"),
+    Wrong(MOMENTUM, "beta * v[d] + ", "", "v is not kept from step to step"),
+    Wrong(MOMENTUM, "- learning_rate * v[d]", "+ learning_rate * v[d]", "the step is added"),
+    Wrong(ADAM, "v_corrected[d] / (np", "v[d] / (np", ""),
+    Wrong(ADAM, "(1 - beta2**t)", "(1 - beta2)", ""),
+    Wrong(ADAM, "(np.sqrt(s_corrected[d]) + epsilon)", "np.sqrt(s_corrected[d] + epsilon)", "ε is under the root"),
+    Wrong(ADAM, "(1 - beta2) * grads[d] ** 2", "(1 - beta2) * grads[d]", ""),
+    Wrong("update_parameters", "- learning_rate", "+ learning_rate", "the step is added"),
+]
 PICTURES = [
+    Wrong(
+        "conv_backward",
+        "W) + float(b.item())",
+        "W + float(b.item()))",
+        "b is added to each product before the sum",
+        row="conv_forward",
+    ),
+    Wrong("conv_backward", " + float(b.item())", "", "b is not added", row="conv_forward"),
     Wrong("conv_backward", "cols, :] += W", "cols, :] = W", "dA_prev is overwritten"),
     Wrong("conv_backward", "dW[:, :, :, c] += ", "dW[:, :, :, c] = ", "dW is overwritten"),
     Wrong("conv_backward", "db[:, :, :, c] += ", "db[:, :, :, c] = ", "db is overwritten"),
@@ -126,7 +147,14 @@ RECURRENT = [
     Wrong("lstm_backward", "da[:, :, t] + da_prevt", "da[:, :, t]", "recurrence is missing", function="lstm_backward"),
     Wrong("lstm_backward", "da_prevt, dc_prevt = gradients", "da_prevt, _ = gradients", "upstream gradient of c′ is not added"),
 ]
-ALL = [("dense", DENSE), ("planar", PLANAR), ("regularized", REGULARIZED), ("pictures", PICTURES), ("recurrent", RECURRENT)]
+ALL = [
+    ("dense", DENSE),
+    ("planar", PLANAR),
+    ("regularized", REGULARIZED),
+    ("optimizers", OPTIMIZERS),
+    ("pictures", PICTURES),
+    ("recurrent", RECURRENT),
+]
 MISTAKES = [(file, wrong) for file, wrongs in ALL for wrong in wrongs]
 
 

@@ -31,6 +31,11 @@ class Descent(_Rule):
 
     lr: float
 
+    @property
+    def output_mistakes(self) -> tuple[Mistake, ...]:
+        """The wrong way."""
+        return (done_by(_AscendingDescent, ADDED),)
+
     def forward(self, state: Mapping[str, Array], w: Array, dw_0: Array, dw_1: Array) -> Forward[None]:
         w_1 = w - self.lr * dw_0
         return Forward((w_1, w_1 - self.lr * dw_1), None)
@@ -63,7 +68,7 @@ class RootMeanSquare(_Rule):
     @property
     def output_mistakes(self) -> tuple[Mistake, ...]:
         """ε under the root."""
-        return (_done_by(_RootOfBoth, UNDER_THE_ROOT),)
+        return (done_by(_RootOfBoth, UNDER_THE_ROOT),)
 
     def root(self, v: Array) -> Array:
         """What a step is divided by."""
@@ -94,15 +99,15 @@ class Moments(_Rule):
     @property
     def output_mistakes(self) -> tuple[Mistake, ...]:
         """ε under the root, or corrected; steps that are counted from elsewhere, or not at all; moments of the step before."""
-        late = () if self.start else (_done_by(_LateStart, "t is 2 at the first step: it starts as 1, and is counted on"),)
+        late = () if self.start else (done_by(_LateStart, "t is 2 at the first step: it starts as 1, and is counted on"),)
         return (
-            _done_by(_MomentsRootOfBoth, UNDER_THE_ROOT),
-            _done_by(_UncorrectedEpsilon, "ε is added to √v before the correction, where √v̂ + ε is meant"),
-            _done_by(_AlwaysFirst, "t is 1 at every step: it is not counted on, or not kept"),
+            done_by(_MomentsRootOfBoth, UNDER_THE_ROOT),
+            done_by(_UncorrectedEpsilon, "ε is added to √v before the correction, where √v̂ + ε is meant"),
+            done_by(_AlwaysFirst, "t is 1 at every step: it is not counted on, or not kept"),
             *late,
-            _done_by(_Uncorrected, "the corrections 1 − β₁ᵗ and 1 − β₂ᵗ are missing"),
-            _done_by(_MomentsOfBefore, "m and v are used before this step's gradient is in them: they are updated too late"),
-            _done_by(_Ascending, "the step is added, where it is to be subtracted"),
+            done_by(_Uncorrected, "the corrections 1 − β₁ᵗ and 1 − β₂ᵗ are missing"),
+            done_by(_MomentsOfBefore, "m and v are used before this step's gradient is in them: they are updated too late"),
+            done_by(_Ascending, ADDED),
         )
 
     def root(self, v: Array) -> Array:
@@ -129,7 +134,13 @@ class Moments(_Rule):
 
 # … and how they are commonly got wrong -----------------------------------------------------------------------------------
 
+ADDED = "the step is added, where it is to be subtracted"
 UNDER_THE_ROOT = "ε is under the root: √(v + ε) in place of √v + ε"
+
+
+class _AscendingDescent(Descent):
+    def forward(self, state: Mapping[str, Array], w: Array, dw_0: Array, dw_1: Array) -> Forward[None]:
+        return super().forward(state, w, -dw_0, -dw_1)
 
 
 class _RootOfBoth(RootMeanSquare):
@@ -175,7 +186,7 @@ class _MomentsOfBefore(Moments):
         return Forward((first, np.asarray(first - self.step(m, v, 2 + self.start))), None)
 
 
-def _done_by(cls: type[_Rule], words: str) -> Mistake:
+def done_by(cls: type[_Rule], words: str) -> Mistake:
     """What the steps of another rule with the same arguments come to."""
 
     def outputs(o: Observation) -> dict[str, Array]:

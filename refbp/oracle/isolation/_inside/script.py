@@ -46,6 +46,17 @@ def execute(module: types.ModuleType, file: str) -> list[Skipped]:
     return skipped
 
 
+def cause(error: BaseException, skipped: list[Skipped]) -> Exception | None:
+    """Why a name is missing, if it is for a statement that was left out, which may have been so for another one."""
+    why = None
+    for _ in skipped:
+        found = next((s.error for s in skipped if isinstance(error, NameError) and error.name in s.names), None)
+        if found is None:
+            break
+        why = error = found
+    return why
+
+
 def defines(file: str) -> bool:
     """Whether there are functions or classes in a file at all."""
     try:

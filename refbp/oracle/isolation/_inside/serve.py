@@ -257,7 +257,7 @@ class Worker:
             text = "(its message cannot be shown)"
         name = str(type.__dict__["__name__"].__get__(type(error)))
         missing = str(getattr(error, "name", "")) if name == "NameError" else ""
-        why = next((s.error for s in self.skipped if missing in s.names), None)
+        why = script.cause(error, self.skipped)
         if why is not None:
             name, text = str(type.__dict__["__name__"].__get__(type(why))), str(why)
         elif missing and self.absent.starred:
