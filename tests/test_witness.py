@@ -1,12 +1,15 @@
 """The numerical witness, itself cross-checked: against closed forms of 40 digits, and one precision against the other."""
 
+import dataclasses
+
 import mpmath
 import numpy as np
 import pytest
 
-from refbp import Case, Spec, exactly, normal, registry
+from refbp import Case, Grads, Spec, exactly, normal, registry, uniform
 from refbp.conformance import witness
 from refbp.conformance.trial import Trial
+from refbp.conformance.verify import run_check
 from refbp.conformance.witness import Witness
 from refbp.layers import activation as act
 
@@ -85,3 +88,37 @@ def test_a_direction_moves_inputs_and_parameters_together():
     direction = {n: rng.normal(size=g.shape) for n, g in grads.items()}
     expected = sum(np.vdot(g, direction[n]) for n, g in grads.items())
     assert Witness.of(trial).slope(direction).value == pytest.approx(float(expected), rel=1e-12)
+
+
+FLAT = uniform(17, low=-30.0, high=-20.0)
+
+
+def _outcome(layer, draw, check):
+    spec = registry.current().get(type(layer).__name__).spec
+    return run_check(Trial(dataclasses.replace(spec, cases=[Case(layer, draw, id="flat")]), 0), check)
+
+
+def test_where_forward_is_flat_the_witness_says_that_it_cannot_tell_and_accuses_nobody():
+    """1 − 10⁻¹¹ and its neighbour differ in the last digits that there are: no difference of them is a derivative."""
+    for layer in (act.ELU(), act.SELU(), act.Tanh()):
+        found = _outcome(layer, FLAT, "witness")
+        assert not found.wrong, found.message
+    assert "no digits to give" in _outcome(act.Tanh(), FLAT, "witness").message
+    found = _outcome(act.Sigmoid(), uniform(17, low=20.0, high=30.0), "gradients")  # where torch's y (1 − y) has lost them
+    assert "too flat for the numerical witness to tell who is right" in found.message
+
+
+def test_a_wrong_gradient_where_forward_is_flat_is_still_contradicted(monkeypatch):
+    right = act.ELU.backward
+    monkeypatch.setattr(act.ELU, "backward", lambda self, saved, dy: Grads(1.01 * right(self, saved, dy).inputs[0]))
+    found = _outcome(act.ELU(), FLAT, "witness")
+    assert found.wrong
+    assert "the numerical witness" in found.message
+
+
+def test_a_slope_that_does_not_exist_contradicts_nothing():
+    nan = witness.Slope(float("nan"), float("inf"), 0.0)
+    assert not nan.contradicts(1.0, 1.0, 1e-8)
+    assert witness.Slope(1.0, 0.0, 0.0).contradicts(1.0 + 1e-10, 1.0, 1e-8)
+    assert not witness.Slope(1.0, 0.0, 1e-10).contradicts(1.0 + 1e-10, 1.0, 1e-8)
+    assert witness.Slope(1.0, 1.0, 0.0).contradicts(1.1, 1.0, 1e-8)  # an uncertainty excuses only so much

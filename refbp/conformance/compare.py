@@ -18,7 +18,6 @@ from refbp.conformance.witness import Witness
 from refbp.spec import Waiver
 
 Array = NDArray[Any]
-WITNESS = 1e-11  # how well the witness must agree, relative to the gradient's norm
 KINK = 1e-6  # one-sided slopes that differ by more, relative to their size, mark a kink
 
 
@@ -129,10 +128,10 @@ def _judged(trial: Trial, name: str, got: Array, reference: Array, allowed: floa
     slope = witness.at(name, found.index or ())
     left, right = witness.sides_at(name, found.index or ())
     scale = max(budget.norm(got), budget.norm(reference))
-    tolerance = WITNESS * scale + 10 * min(slope.uncertainty, 1e-4 * scale)
-    with_you, with_torch = (abs(float(v) - slope.value) <= tolerance for v in (found.yours, found.expected))
+    known = math.isfinite(slope.value)
+    with_you, with_torch = (known and not slope.contradicts(float(v), scale, 1e-4) for v in (found.yours, found.expected))
     low, high = sorted((left, right))
-    kinked = not (abs(high - low) <= KINK * max(abs(low), abs(high), 1e-3 * scale))
+    kinked = not (abs(high - low) <= KINK * max(abs(low), abs(high), 1e-3 * scale) + 100 * slope.resolution)
     numbers = f"{found.sentence()}; numerical slope {slope.value:.8g}"
     bounded = waiver is not None and waiver.size < math.inf  # unbounded, it also covers a NaN, which has no distance
     if waiver is not None and with_you and (not bounded or abs(found.yours - found.expected) <= waiver.size * scale):
@@ -153,11 +152,12 @@ def _judged(trial: Trial, name: str, got: Array, reference: Array, allowed: floa
             found.digits,
             found,
         )
-    who = (
-        "torch autograd and the numerical witness agree with each other, yours does not"
-        if with_torch
-        else ("yours, torch and the numerical witness all differ")
-    )
+    if with_you and with_torch:
+        who = "torch and yours differ where forward is too flat for the numerical witness to tell who is right"
+    elif with_torch:
+        who = "torch autograd and the numerical witness agree with each other, yours does not"
+    else:
+        who = "yours, torch and the numerical witness all differ"
     return Outcome(Verdict.BACKWARD, f"{who}: {numbers}", found.digits, found)
 
 

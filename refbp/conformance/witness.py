@@ -5,13 +5,15 @@ fourth order, 8(φ(h) − φ(−h)) − (φ(2h) − φ(−2h)) over 12h, are com
 h = 1e-5 leaves a truncation error of h⁴ ≈ 1e-20 and a rounding error of 1e-19 / h = 1e-14. Where there is no extended
 precision (the machine has none, or a forward computes in float64 whatever it is given) the same is done in float64
 with a stencil of eighth order and h = 0.02, good to about 1e-12 of φ's size. Every slope is taken at two step widths,
-and their difference is its uncertainty.
+and their difference is its uncertainty. Its resolution is what rounding φ itself amounts to: in the tail of a sigmoid, where y
+is 1 but for its last digits, a difference of two of them has no digits to give, and the two step widths may well agree on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,15 +29,29 @@ _FOURTH = (8 / 12, -1 / 12)
 _EIGHTH = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
 # One-sided differences of third order: weights of φ(0), φ(h), φ(2h), φ(3h)
 _ONE_SIDED = (-11 / 6, 3.0, -3 / 2, 1 / 3)
+AGREE = 1e-11  # how well a gradient must agree, relative to its norm
+BLUNT = 1e-6  # a resolution above this, relative to the gradient's norm, decides nothing
 EXTENDED = np.finfo(np.longdouble).eps < 1e-18
 
 
 @dataclass(frozen=True)
 class Slope:
-    """A numerical slope, and how far two step widths are apart."""
+    """A numerical slope, how far two step widths are apart, and what rounding alone may have made of it."""
 
     value: float
     uncertainty: float
+    resolution: float
+
+    def contradicts(self, value: float, scale: float, doubt: float) -> bool:
+        """Whether a gradient of this scale cannot have this value; the uncertainty excuses at most ``doubt`` of the scale.
+
+        NaN contradicts nothing: beside the −∞ of a mask there is no difference to take.
+        """
+        return abs(value - self.value) > AGREE * scale + 10 * (min(self.uncertainty, doubt * scale) + self.resolution)
+
+    def decides(self, scale: float) -> bool:
+        """Whether it has digits enough to tell a wrong gradient of this scale from a right one."""
+        return self.resolution <= BLUNT * scale
 
 
 class Witness:
@@ -101,7 +117,15 @@ class Witness:
     def slope(self, direction: Mapping[str, Array]) -> Slope:
         """φ′(0) along a direction: name to array, in the inputs' and parameters' shapes."""
         coarse, fine = self._central(direction, self.step), self._central(direction, self.step / 2)
-        return Slope(fine, abs(fine - coarse) if np.isfinite([fine, coarse]).all() else float("inf"))
+        apart = abs(fine - coarse) if np.isfinite([fine, coarse]).all() else float("inf")
+        return Slope(fine, apart, self._rounding / (self.step / 2))
+
+    @cached_property
+    def _rounding(self) -> float:
+        """What rounding every output may move φ by: half a unit in the last place each, as errors of chance add up."""
+        units = [np.spacing(np.abs(y)) * u for y, u in zip(self._base, self._upstream, strict=True) if u is not None and y.size]
+        finite = [v[np.isfinite(v)] for v in units]
+        return float(np.sqrt(sum(np.sum(v * v) for v in finite))) / 2
 
     def one_sided(self, direction: Mapping[str, Array]) -> tuple[float, float]:
         """The slopes from the left and from the right; NaN where the function does not exist on that side."""
@@ -124,7 +148,7 @@ class Witness:
         """The partial derivative with respect to one element."""
         direction, size = self._element(name, index)
         slope = self.slope(direction)
-        return Slope(slope.value / size, slope.uncertainty / size)
+        return Slope(slope.value / size, slope.uncertainty / size, slope.resolution / size)
 
     def quick(self, name: str, index: tuple[int, ...]) -> float:
         """The partial derivative at one step width only, with no uncertainty to go with it."""
