@@ -26,13 +26,16 @@ class UnreadableError(RefbpError):
 class File:
     """One file: what it defines, functions, and classes with a dot before their methods; what it imports; or what is wrong.
 
-    The methods of a class that a function makes have the function's name and a dot before them.
+    The methods of a class that a function makes have the function's name and a dot before them. ``bases`` are those of each
+    class by their last names, ``empty`` the methods that are only there to be written over.
     """
 
     path: Path
     names: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
     imports: frozenset[str] = frozenset()
+    bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,18 @@ def _file(path: Path) -> File:
             names |= {f"{node.name}.{m.name}": m.lineno for m in node.body if isinstance(m, ast.FunctionDef)}
         if isinstance(node, ast.FunctionDef):
             names |= _made_in(node, node.name)
-    return File(path, names, imports=_imports(tree))
+    classes = [n for n in tree.body if isinstance(n, ast.ClassDef)]
+    bases = {c.name: tuple(ast.unparse(b).split(".")[-1] for b in c.bases) for c in classes}
+    empty = frozenset(f"{c.name}.{m.name}" for c in classes for m in c.body if isinstance(m, ast.FunctionDef) and _is_empty(m))
+    return File(path, names, imports=_imports(tree), bases=bases, empty=empty)
+
+
+def _is_empty(function: ast.FunctionDef) -> bool:
+    """Whether a function does nothing, or only says that it has not been written."""
+    return all(
+        isinstance(s, ast.Pass | ast.Raise) or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+        for s in function.body
+    )
 
 
 def _made_in(node: ast.FunctionDef | ast.ClassDef, path: str) -> dict[str, int]:
@@ -209,7 +223,7 @@ def _match(submission: Submission, course: Course) -> float:
     """
     if course.imports and not any(set(course.imports) & f.imports for f in submission.files):
         return 0.0
-    here = [e for e in course.exercises if has_methods(submission, e) and _has_tensors(submission, e)]
+    here = [e for e in course.exercises if has_methods(submission, e, inherited=False) and _has_tensors(submission, e)]
     sure = 1000.0 if course.imports else 0.0
     return sure + len({e.name for e in here}) + len(here) / (100.0 * len(course.exercises)) if here else 0.0
 
@@ -220,13 +234,34 @@ def _has_tensors(submission: Submission, exercise: Exercise) -> bool:
     return not exercise.tensors or (file is not None and set(exercise.modules) <= file.imports)
 
 
-def has_methods(submission: Submission, exercise: Exercise) -> bool:
-    """Whether the classes of an exercise have the methods that it calls, as far as one can see: bases are not followed."""
+def has_methods(submission: Submission, exercise: Exercise, inherited: bool = True) -> bool:
+    """Whether the classes of an exercise have the methods that it calls, or get them from a class of the submission.
+
+    Only for their own methods do they belong to a course: what a base is for differs from one to the next.
+    """
     file = submission.home(exercise.needs)
     if file is None:
         return False
     for cls, method in exercise.methods:
         defined = [n for n in file.names if n.startswith(f"{cls}.")]
-        if defined and f"{cls}.{method}" not in file.names and method != "__call__":
+        if not defined or f"{cls}.{method}" in file.names or method == "__call__":
+            continue
+        if not (inherited and _inherits(submission, file.bases.get(cls, ()), method)):
             return False
     return True
+
+
+def _inherits(submission: Submission, bases: Sequence[str], method: str) -> bool:
+    """Whether one of these classes, or a base of it, defines a method and more of it than its name."""
+    seen: set[str] = set()
+    pending = list(bases)
+    while pending:
+        cls = pending.pop()
+        if cls in seen:
+            continue
+        seen.add(cls)
+        for file in submission.files:
+            if f"{cls}.{method}" in file.names and f"{cls}.{method}" not in file.empty:
+                return True
+            pending += file.bases.get(cls, ())
+    return False

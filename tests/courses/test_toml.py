@@ -19,9 +19,20 @@ HERE = Path(__file__).parent
 FILES = HERE.parents[1] / "plugins" / "courses"
 STYLES = ["torch7", "nnfs", "numpy_ml", "updating", "mit6036", "fastai", "uva"]
 WRONG = [
-    Wrong("Linear.accGradParameters", "self.gradW +=", "self.gradW =", r"gradW is zero", file="torch7"),
+    Wrong("Linear.accGradParameters", "self.gradW +=", "self.gradW -=", r"gradW has the wrong sign", file="torch7"),
     Wrong("Linear.accGradParameters", "gradOutput.sum(axis=0)", "gradOutput.mean(axis=0)", "1/N", file="torch7"),
     Wrong("ClassNLLCriterion.updateGradInput", "return -target / len(input)", "return -target", "N times", file="torch7"),
+    Wrong("LeakyReLU.updateGradInput", "where(input > 0, 1, self", "where(input < 0, 1, self", "", file="torch7"),
+    Wrong("BatchNormalization.updateGradInput", "- along", "+ along", "wrong sign", file="torch7"),
+    Wrong("Dropout.updateGradInput", "gradOutput * self.mask", "gradOutput * (self.mask > 0)", "p", file="torch7"),
+    Wrong("SoftMax.updateGradInput", "self.output * (gradOutput -", "self.output * (gradOutput +", "wrong sign", file="torch7"),
+    Wrong(
+        "ClassNLLCriterionUnstable.updateGradInput",
+        "1 - self.EPS) / len(input)",
+        "1 - self.EPS)",
+        "N times",
+        file="torch7",
+    ),
     Wrong(
         "Layer_Dense.backward",
         "keepdims=True)\n        self.dinputs",
@@ -30,6 +41,8 @@ WRONG = [
         file="nnfs",
     ),
     Wrong("Activation_Softmax.backward", "np.diag(y) - np.outer(y, y)", "np.diag(y)", "softmax|Jacobian|missing", file="nnfs"),
+    Wrong("LayerDense.backward", "@ dValues\n", "@ dValues / len(dValues)\n", "1/N", file="nnfs"),
+    Wrong("Loss_CategoricalCrossentropy.backward", "/ dvalues / len(dvalues)", "/ dvalues", "N times", file="nnfs"),
     Wrong("FullyConnected.backward", "= self.X[-1].T @ dLdy", "= self.X[0].T @ dLdy[::-1]", "", file="numpy_ml"),
     Wrong(
         "FullyConnected.backward",
@@ -42,14 +55,44 @@ WRONG = [
         "Dense.backward", "self.biases - self.learning_rate", "self.biases + self.learning_rate", "wrong sign", file="updating"
     ),
     Wrong(
+        "DenseLayer.backward_pass",
+        "self.W = self.W_opt.update(self.W, self.X.T @ accum_grad)",
+        "self.W_opt.update(self.W, self.X.T @ accum_grad)",
+        "dW is zero",
+        file="updating",
+    ),
+    Wrong(
+        "Softmax.backward",
+        "y * (grad_output - (y * grad_output).sum(axis=-1, keepdims=True))",
+        "y * (1 - y) * grad_output",
+        "diagonal",
+        file="updating",
+    ),
+    Wrong(
         "DenseLayer.backward_pass", "return accum_grad @ W.T", "return accum_grad @ W.T * 2", "2 times|twice", file="updating"
     ),
     Wrong("Linear.backward", "self.A @ dLdZ.T", "dLdZ @ self.A.T", "transposed", file="mit6036"),
+    Wrong(
+        "Linear.backward",
+        "dLdZ.sum(axis=1, keepdims=True)\n        return self.W",
+        "dLdZ\n        return self.W",
+        "not summed",
+        file="mit6036",
+    ),
+    Wrong("ReLU.backward", "dLdA * (self.A > 0)", "dLdA", "slope f′.x. is missing", file="mit6036"),
     Wrong("NLL.backward", "self.Ypred - self.Y", "(self.Ypred - self.Y) / self.Y.shape[1]", "1/N", file="mit6036"),
     Wrong("lin_grad", "out.g.sum(0)", "out.g.sum(1)", "axis", file="fastai"),
+    Wrong("lin_grad", "out.g @ w.T", "out @ w.T", "the output in place of its upstream gradient", file="fastai"),
     Wrong("mse_grad", "2.0 * (inp", "(inp", "1/2|0.5|half", file="fastai"),
     Wrong("relu_grad", "(inp > 0) * out.g", "(out.g > 0) * out.g", "upstream", file="fastai"),
     Wrong("LinearModule.backward", "self.x.T @ dout", "dout.T @ self.x", "transposed", file="uva"),
+    Wrong(
+        "ELUModule.backward",
+        "dout * np.where(self.x > 0, 1, np.exp(self.x))",
+        "np.where(self.x > 0, self.x, np.expm1(self.x))",
+        "f.x. is returned alone",
+        file="uva",
+    ),
     Wrong("CrossEntropyModule.backward", "-y / x / len(x)", "-y / x", "N times", file="uva"),
 ]
 
@@ -83,9 +126,95 @@ def test_a_wrong_solution_is_caught_and_explained(wrong):
     assert re.search(wrong.says, words(row)), words(row)
 
 
-def test_the_layout_that_fits_better_is_the_one_that_counts():
-    course, path = toml_course.read(FILES / "uva.toml"), HERE / "toml" / "right" / "uva.py"
-    assert "(in, out)" in _rows(course, names(path), "LinearModule.backward")[-1].exercise.convention
+def test_the_convention_that_fits_better_is_the_one_that_counts():
+    path = HERE / "toml" / "right" / "torch7.py"
+    course = toml_course.read(FILES / "torch7.toml")
+    row = _rows(course, names(path), "Linear.accGradParameters")[-1]
+    assert (row.verdict, row.exercise.convention) == ("ok", "accGradParameters adds to gradW and gradb")
+    space = names(path, re.sub(r"self.grad([Wb]) \+=", r"self.grad\1 =", path.read_text()))
+    row = _rows(course, space, "Linear.accGradParameters")[-1]
+    assert (row.verdict, row.exercise.convention[:24]) == ("ok", "accGradParameters sets g")
+
+
+LAYOUTS = [
+    ("(in_features, out_features)", "(1, out_features)", "x @ {W} + {b}", "self.x.T @ dout", "(1, -1)", "dout @ {W}.T"),
+    ("(in_features, out_features)", "(out_features,)", "x @ {W} + {b}", "self.x.T @ dout", "-1", "dout @ {W}.T"),
+    ("(out_features, in_features)", "(out_features,)", "x @ {W}.T + {b}", "dout.T @ self.x", "-1", "dout @ {W}"),
+    ("(out_features, in_features)", "(out_features, 1)", "x @ {W}.T + {b}.T", "dout.T @ self.x", "(-1, 1)", "dout @ {W}"),
+]
+
+
+@pytest.mark.parametrize("key", ["weight", "weights"])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=[f"{w} {b}" for w, b, *_ in LAYOUTS])
+def test_a_weight_lies_as_the_layer_makes_it(layout, key, tmp_path):
+    weight, bias, forward, dweight, shape, dx = (p.format(W=f'self.params["{key}"]', b='self.params["bias"]') for p in layout)
+    source = f"""
+import numpy as np
+
+class LinearModule:
+    def __init__(self, in_features, out_features):
+        self.params = {{"{key}": np.zeros({weight}), "bias": np.zeros({bias})}}
+        self.grads = {{}}
+
+    def forward(self, x):
+        self.x = x
+        return {forward}
+
+    def backward(self, dout):
+        self.grads["{key}"] = {dweight}
+        self.grads["bias"] = dout.sum(axis=0).reshape({shape})
+        return {dx}
+"""
+    course, space = toml_course.read(FILES / "uva.toml"), names(tmp_path / "layers.py", source)
+    assert [r.verdict for r in _rows(course, space, "LinearModule.backward")] == ["ok", "ok"]
+    space = names(tmp_path / "layers.py", source.replace(dweight, f"({dweight}).T"))
+    assert "transposed" in words(_rows(course, space, "LinearModule.backward")[-1])
+
+
+def test_methods_may_be_inherited_and_imports_of_another_python_are_there(tmp_path):
+    course = toml_course.read(FILES / "numpy_ml.toml")
+    text = (HERE / "toml" / "right" / "numpy_ml.py").read_text()
+    path = tmp_path / "layers.py"
+    path.write_text(text.replace("import numpy", "from collections import Hashable, Iterable\nimport numpy"))
+    rows = check(submission.read(path), course, course.select(["FullyConnected.backward"]), Asked(20, explain=False)).rows
+    assert [(r.name, r.verdict) for r in rows] == [("FullyConnected.forward", "ok"), ("FullyConnected.backward", "ok")]
+    path.write_text(
+        text.replace("self.gradients = {n: np.zeros_like(p) for n, p in self.parameters.items()}", "raise ValueError")
+    )
+    again = check(submission.read(path), course, course.select(["FullyConnected.backward"]), Asked(20, explain=False))
+    assert [r.verdict for r in again.rows][:1] == ["raises"]
+    flush = text[text.index("        self.X = []\n") : text.index("\n\n\nclass FullyConnected")]
+    path.write_text(text.replace(flush, "        raise NotImplementedError"))
+    assert not submission.has_methods(submission.read(path), course.select(["FullyConnected.backward"])[0])
+
+
+def test_a_base_does_not_make_a_submission_one_of_a_course(tmp_path):
+    course = toml_course.read(FILES / "mit6036.toml")
+    (tmp_path / "layers.py").write_text(
+        "class Module:\n    def backward(self, d):\n        return self.updateGradInput(d)\n"
+        "    def forward(self, x):\n        return self.updateOutput(x)\n"
+        "class Linear(Module):\n    def updateOutput(self, x):\n        return x\n"
+    )
+    linear = course.select(["Linear.backward"])[0]
+    assert submission.has_methods(submission.read(tmp_path / "layers.py"), linear)
+    assert not submission.has_methods(submission.read(tmp_path / "layers.py"), linear, inherited=False)
+
+
+def test_a_column_against_a_vector_is_named():
+    path = HERE / "toml" / "right" / "fastai.py"
+    space = names(path, path.read_text().replace("((inp[:, 0] - targ) ** 2)", "((inp - targ) ** 2)"))
+    row = _rows(toml_course.read(FILES / "fastai.toml"), space, "mse_grad")[0]
+    assert "every entry of the input is compared with every target" in words(row)
+
+
+def test_a_script_in_a_class_does_not_keep_the_functions_from_being_checked(tmp_path):
+    course = toml_course.read(FILES / "nnfs.toml")
+    text = (HERE / "toml" / "right" / "nnfs.py").read_text()
+    path = tmp_path / "main.py"
+    path.write_text(f"import nnfs\n{text}\n\nclass Main:\n    nnfs.init()\n    layer = Layer_Dense(2, 3)\n")
+    report = check(submission.read(path), course, course.select(["Layer_Dense.backward"]), Asked(20, explain=False))
+    assert [r.verdict for r in report.rows] == ["ok", "ok"]
+    assert "No module named 'nnfs'" in report.notes[0]
 
 
 GOOD = """
@@ -271,7 +400,7 @@ def test_refbp_grade_takes_a_course_file(tmp_path):
     command = ["grade", str(tmp_path / "ada.py"), str(tmp_path / "bob.py"), "--course", str(FILES / "mit6036.toml")]
     done = CliRunner().invoke(cli, [*command, "--out", str(tmp_path / "journal")])
     assert "2 graded" in done.output, done.output
-    assert re.search(r"bob +5 +6", done.output), done.output
+    assert re.search(r"bob +9 +10", done.output), done.output
 
 
 def _script_of(style, old, new, tmp_path, exercise=""):

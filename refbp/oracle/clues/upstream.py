@@ -48,7 +48,15 @@ def _of(e: Evidence, name: str) -> Claims:
         if fit := e.fit(name, given(change), sure):
             yield name, kind, words, fit
             return
+    words = "{is} what you get with the output in place of its upstream gradient"
+    if fit := e.fit(name, lambda o: o.right(_outputs(o)).get(name), 0.97):
+        yield name, "upstream", words, fit
+        return
     yield from _in_part(e, name)
+
+
+def _outputs(o: Observation) -> Sequence[Any]:
+    return [None if u is None else np.asarray(y, float) for u, y in zip(o.upstream, o.outputs, strict=True)]
 
 
 def _in_part(e: Evidence, name: str) -> Claims:

@@ -42,6 +42,7 @@ GENERAL = Family(
         _one("the slope is taken at y, not at x: f is applied twice", lambda o: o.dy * _slope(o, o.y)),
         _one("the slope f′(x) is missing: the upstream gradient is passed on as it is", lambda o: o.dy),
         _one("f(x) stands where its slope f′(x) is meant", lambda o: o.dy * o.y),
+        _one("f(x) is returned alone: neither its slope f′(x) nor the upstream gradient is in it", lambda o: o.y),
         _one("f′(x) is squared", lambda o: o.dy * _slope(o, o.x) ** 2),
         _one("the upstream gradient is divided by f′(x)", lambda o: o.dy / _slope(o, o.x)),
     ),

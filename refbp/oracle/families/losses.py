@@ -28,7 +28,24 @@ def _mistake(words: str, slope: Callable[[Any, Array], Any]) -> Mistake:
     return Mistake(words, gradients)
 
 
+def _pairs(o: Observation) -> dict[str, Array]:
+    """The loss of every entry of the input with every entry of the target, where both are a row or a column."""
+    x, t = (np.asarray(a) for a in o.inputs[:2])
+    n = x.size
+    if n < 2 or t.size != n or max(x.shape) != n or any(a is not None for a in o.inputs[2:]):
+        return {}
+    wide = np.broadcast_to(x.reshape(n, 1), (n, n)), np.broadcast_to(t.reshape(1, n), (n, n))
+    loss = o.layer(o.state, *wide, **(o.options or {})).outputs
+    return {"loss": loss[0] if isinstance(loss, tuple) else loss}
+
+
 FAMILIES = (
+    Family(
+        ("MSELoss", "L1Loss", "HuberLoss", "SmoothL1Loss", "BCELoss", "BCEWithLogitsLoss"),
+        of_outputs=(
+            Mistake("every entry of the input is compared with every target: (N, 1) against (N,) broadcasts to (N, N)", _pairs),
+        ),
+    ),
     Family(("MSELoss", "L1Loss", "HuberLoss", "SmoothL1Loss"), quantities=lambda o: {"x − t": o.x - np.asarray(o.inputs[1])}),
     Family(("L1Loss",), mistakes=(_mistake("the sign is missing: d = x − t stands where sign(d) is meant", lambda _, d: d),)),
     Family(("MSELoss",), mistakes=(_mistake("sign(d) stands where 2d is meant, d = x − t", lambda _, d: np.sign(d)),)),

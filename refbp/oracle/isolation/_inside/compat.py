@@ -1,4 +1,6 @@
-"""What starter code of courses expects to find: the ``past`` package, and, if asked for, names that NumPy has removed."""
+"""What code of other years expects to find: the ``past`` package, the abstract classes of ``collections``, and, if asked for,
+names that NumPy has removed.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,16 @@ def stub_past() -> None:
     past.__path__ = []
     vars(past).update(builtins=builtins, utils=utils)
     sys.modules.update({"past": past, "past.builtins": builtins, "past.utils": utils})
+
+
+def mend_collections() -> None:
+    """``from collections import Iterable`` and its like, which have been in collections.abc alone since Python 3.10."""
+    import collections
+    import collections.abc
+
+    for name in collections.abc.__all__:
+        if not hasattr(collections, name):
+            setattr(collections, name, getattr(collections.abc, name))
 
 
 def mend_numpy() -> list[str]:

@@ -27,7 +27,8 @@ class Skipped:
 def execute(module: types.ModuleType, file: str) -> list[Skipped]:
     """Run a file in a module, one statement after the other, without those that fail.
 
-    Imports and definitions must not fail, and whatever asks for the interpreter's end has its way.
+    Imports and definitions must not fail, but a class without functions is a script in a class's clothes. Whatever asks for
+    the interpreter's end has its way.
     """
     with open(file, "rb") as source:
         tree = ast.parse(source.read(), file)
@@ -40,10 +41,15 @@ def execute(module: types.ModuleType, file: str) -> list[Skipped]:
         try:
             exec(code, vars(module))
         except Exception as error:
-            if isinstance(node, IMPORTS + DEFINITIONS):
+            if isinstance(node, IMPORTS) or (isinstance(node, DEFINITIONS) and _functions(node)):
                 raise
             skipped.append(Skipped(node.lineno, bound(node), error))
     return skipped
+
+
+def _functions(node: ast.stmt) -> bool:
+    """Whether functions are defined by a statement."""
+    return any(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(node))
 
 
 def cause(error: BaseException, skipped: list[Skipped]) -> Exception | None:

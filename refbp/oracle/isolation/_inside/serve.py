@@ -172,6 +172,7 @@ class Worker:
         config = self.config
         if config["past"]:
             compat.stub_past()
+            compat.mend_collections()
         if config["mend"]:
             compat.mend_numpy()
         if config["tensors"]:

@@ -39,3 +39,21 @@ class DenseLayer:
         self.W = self.W_opt.update(self.W, self.X.T @ accum_grad)
         self.w0 = self.w0_opt.update(self.w0, accum_grad.sum(axis=0, keepdims=True))
         return accum_grad @ W.T
+
+
+class ReLU:
+    def forward(self, input):
+        return np.maximum(input, 0)
+
+    def backward(self, input, grad_output):
+        return grad_output * (input > 0)
+
+
+class Softmax:
+    def forward(self, input):
+        e = np.exp(input - input.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    def backward(self, input, grad_output):
+        y = self.forward(input)
+        return y * (grad_output - (y * grad_output).sum(axis=-1, keepdims=True))

@@ -34,3 +34,21 @@ class CrossEntropyModule:
 
     def backward(self, x, y):
         return -y / x / len(x)
+
+
+class ReLUModule:
+    def forward(self, x):
+        self.x = x
+        return np.maximum(x, 0)
+
+    def backward(self, dout):
+        return dout * (self.x > 0)
+
+
+class ELUModule:
+    def forward(self, x):
+        self.x = x
+        return np.where(x > 0, x, np.expm1(x))
+
+    def backward(self, dout):
+        return dout * np.where(self.x > 0, 1, np.exp(self.x))
