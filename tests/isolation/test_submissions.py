@@ -370,7 +370,7 @@ def test_what_uses_a_name_that_could_not_be_bound_is_told_why(submit):
     assert worker.loaded.notes[0].startswith("line 3 ends in AttributeError")
     assert worker.call("g", (3.0,)).value == 6.0
     assert worker.call("f", (3.0,)).environment == "np.float_ was removed from NumPy: write np.float64"
-    source = "import data\n\nall = data.load()\ntrain = all[0]\n\ndef f():\n    return train\n"
+    source = "import data\n\nparts = data.load()\ntrain = parts[0]\n\ndef f():\n    return train\n"
     assert submit(source, "b.py").call("f").environment == "it needs the module data, which is not here"
 
 
