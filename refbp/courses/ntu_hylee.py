@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -42,36 +41,44 @@ def _regression(features: int) -> Scored:
     return Scored(Sequential(RowLinear(features, 1), Sigmoid()), BCELoss(reduction="sum"))
 
 
-_GRADIENT: dict[str, Any] = {
-    "forward": "y_pred = _f(X, w, b)",
-    "backward": "w_grad, b_grad = _gradient(X, Y_label, w, b)\nw_grad = u * w_grad\nb_grad = u * b_grad",
-    "arrays": {"X": "x", "Y_label": "target[:, 0]", "w": "_0_weight[0]", "b": "_0_bias"},
-    "outputs": {"y_pred": "y[:, 0]", "loss": "loss"},
-    "upstream": {"u": "loss"},
-    "grads": {"w_grad": "w", "b_grad": "b"},
-    "tiers": {
-        "std": [
-            Case(_regression(5), normal(7, 5), zeros_and_ones(7), id="seven samples"),
-            Case(_regression(3), normal(2, 3), zeros_and_ones(2), id="two samples"),
-            Case(_regression(4), normal(4, 4), zeros_and_ones(4), id="as many samples as features"),
-        ],
-        "degenerate": [Case(_regression(2), normal(1, 2), zeros_and_ones(1), id="one sample")],
-    },
-    "rtol": 1e-5,  # _f keeps its values from 0 and 1 by 1e-8
-}
-REGRESSION = [
-    Exercise("_gradient", **_GRADIENT, convention="the loss is a sum over the samples, and so is its gradient"),
-    Exercise(
+SUM = "the loss is a sum over the samples, and so is its gradient"
+MEAN = "some years' assignments take the mean of the samples' gradients instead of their sum"
+VECTORS = {"X": "x", "Y_label": "target[:, 0]", "w": "_0_weight[0]", "b": "_0_bias"}
+COLUMNS = {"X": "x", "Y_label": "target", "w": "_0_weight.T", "b": "_0_bias"}
+OF_COLUMNS = "; labels and weights are columns, (N, 1) and (D, 1)"
+
+
+def _gradient(f: str, columns: bool, mean: bool) -> Exercise:
+    """The gradient, of a regression that is called so."""
+    return Exercise(
         "_gradient",
-        **_GRADIENT,
-        factors={"w_grad": "1/N", "b_grad": "1/N"},
-        convention="some years' assignments take the mean of the samples' gradients instead of their sum",
-    ),
-    Exercise(
-        "_f on large inputs",
-        forward="y_pred = _f(X, w, b)",
-        arrays=_GRADIENT["arrays"],
-        outputs={"y_pred": "y[:, 0]"},
+        forward=f"y_pred = {f}(X, w, b)",
+        backward="w_grad, b_grad = _gradient(X, Y_label, w, b)\nw_grad = u * w_grad\nb_grad = u * b_grad",
+        arrays=COLUMNS if columns else VECTORS,
+        outputs={"y_pred": "y" if columns else "y[:, 0]", "loss": "loss"},
+        upstream={"u": "loss"},
+        grads={"w_grad": "w", "b_grad": "b"},
+        tiers={
+            "std": [
+                Case(_regression(5), normal(7, 5), zeros_and_ones(7), id="seven samples"),
+                Case(_regression(3), normal(2, 3), zeros_and_ones(2), id="two samples"),
+                Case(_regression(4), normal(4, 4), zeros_and_ones(4), id="as many samples as features"),
+            ],
+            "degenerate": [Case(_regression(2), normal(1, 2), zeros_and_ones(1), id="one sample")],
+        },
+        rtol=1e-5,  # its values are kept from 0 and 1 by 1e-8
+        factors={"w_grad": "1/N", "b_grad": "1/N"} if mean else {},
+        convention=(MEAN if mean else SUM) + OF_COLUMNS * columns,
+    )
+
+
+def _far(f: str, columns: bool) -> Exercise:
+    """The regression where exp overflows."""
+    return Exercise(
+        f"{f} on large inputs",
+        forward=f"y_pred = {f}(X, w, b)",
+        arrays=COLUMNS if columns else VECTORS,
+        outputs={"y_pred": "y" if columns else "y[:, 0]"},
         tiers={
             "stability": [
                 Case(
@@ -84,11 +91,15 @@ REGRESSION = [
             ]
         },
         rtol=1e-5,
-    ),
-    Exercise(
-        "_cross_entropy_loss",
-        forward="loss = _cross_entropy_loss(y_pred, Y_label)",
-        arrays={"y_pred": "input[:, 0]", "Y_label": "target[:, 0]"},
+    )
+
+
+def _entropy(name: str, columns: bool) -> Exercise:
+    """The loss of probabilities."""
+    return Exercise(
+        name,
+        forward=f"loss = {name}(y_pred, Y_label)",
+        arrays={"y_pred": "input", "Y_label": "target"} if columns else {"y_pred": "input[:, 0]", "Y_label": "target[:, 0]"},
         outputs={"loss": "loss"},
         tiers={
             "std": [
@@ -96,8 +107,15 @@ REGRESSION = [
                 Case(BCELoss(reduction="sum"), probabilities(2, 1), zeros_and_ones(2), id="two samples"),
             ]
         },
-        convention="a sum over the samples, not a mean",
-    ),
+        convention="a sum over the samples, not a mean" + OF_COLUMNS * columns,
+    )
+
+
+LAYOUTS = (False, True)
+REGRESSION = [
+    *(_gradient(f, columns, mean) for f in ("_f", "get_prob") for columns in LAYOUTS for mean in (False, True)),
+    *(_far(f, columns) for f in ("_f", "get_prob") for columns in LAYOUTS),
+    *(_entropy(name, columns) for name in ("_cross_entropy_loss", "_cross_entropy") for columns in LAYOUTS),
 ]
 
 # The network of the lecture ------------------------------------------------------------------------------------------
@@ -138,7 +156,7 @@ LECTURE = [
 
 CONVENTIONS = (
     "L(θ) is a sum over the samples, and the gradients are sums: nothing is divided by N.",
-    "In the regression w is (D,) and b (1,); the minus of the descent's error, −(ŷ − f), is inside _gradient.",
+    "In the regression w is (D,) or (D, 1), and b (1,); the minus of the descent's error, −(ŷ − f), is inside _gradient.",
     "In the lecture's network samples are columns, W is (out, in), b (out, 1).",
 )
 

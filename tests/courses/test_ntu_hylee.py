@@ -6,7 +6,7 @@ import pytest
 from courses._course import Wrong, checked, course, enough, found, hold
 
 HERE = Path(__file__).with_name("ntu_hylee") / "right"
-FILES = ("logistic", "lecture")
+FILES = ("logistic", "columns", "lecture")
 
 LOGISTIC = [
     Wrong("_gradient", "-np.sum(pred_error * X.T, 1)", "np.sum(pred_error * X.T, 1)", "w_grad has the wrong sign"),
@@ -88,6 +88,12 @@ def test_a_mean_in_both_gradients_is_another_years_convention():
 @pytest.mark.parametrize(("file", "wrong"), MISTAKES, ids=[str(w) for _, w in MISTAKES])
 def test_a_wrong_solution_is_caught(file, wrong):
     hold(found("ntu_hylee", HERE / f"{file}.py", wrong), wrong)
+
+
+def test_labels_and_weights_may_be_columns(reports):
+    row = next(r for r in reports["columns"].rows if r.name == "_gradient")
+    assert row.exercise.convention.endswith("columns, (N, 1) and (D, 1)")
+    assert "X_train" in " ".join(reports["columns"].notes) or "line 5" in " ".join(reports["columns"].notes)
 
 
 def test_nine_of_ten_are_explained():
