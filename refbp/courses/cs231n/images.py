@@ -27,7 +27,7 @@ CONVOLUTION = Exercise(
             Case(Conv2d(2, 3, 3), normal(2, 2, 5, 6), id="no pad"),
             Case(Conv2d(2, 1, 3, padding=1), normal(1, 2, 4, 4), id="a square picture"),
             Case(Conv2d(2, 3, 3, stride=2, padding=1), normal(3, 2, 5, 7), id="stride 2"),
-            Case(Conv2d(1, 2, (2, 3), padding=2), normal(2, 1, 3, 4), id="2×3, pad 2"),
+            Case(Conv2d(2, 3, (2, 3), padding=2), normal(2, 2, 3, 4), id="2×3, pad 2"),
             Case(Conv2d(2, 1, (3, 2), stride=3), normal(1, 2, 6, 8), id="windows with gaps between"),
         ],
         "degenerate": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,27 @@ def _turned_weight(o: Observation) -> Mapping[str, Array]:
     return {"weight": np.flip(W, tuple(range(2, W.ndim)))} if math.prod(W.shape[2:]) > 1 else {}
 
 
+def _counted(o: Observation, round_: Callable[[float], int]) -> Mapping[str, Array]:
+    """What comes out where windows are counted along x, stride by stride: those further on are never made."""
+    y = np.array(o.outputs[0])
+    stride = _geometry(o)[1]
+    if not _plain(o):
+        return {}
+    for axis, (n, s) in enumerate(zip(o.x.shape[2:], stride, strict=True), 2):
+        y[(slice(None),) * axis + (slice(round_(n / s), None),)] = 0
+    return {"y": y}
+
+
+TOO_FEW = (
+    Mistake(
+        "windows are counted along x, as range(0, H, stride) does, and not along the output: those further on stay 0",
+        lambda o: _counted(o, math.ceil),
+    ),
+    Mistake(
+        "windows are counted as H // stride and W // stride, and not along the output: those further on stay 0",
+        lambda o: _counted(o, math.floor),
+    ),
+)
 CONVOLUTION = Family(
     ("_Conv",),
     mistakes=(
@@ -96,6 +117,7 @@ CONVOLUTION = Family(
         Mistake("the kernel is flipped (turned by 180°), as it is not where dy is spread back window by window", _turned),
         Mistake("the gradient of the kernel is flipped (turned by 180°)", _turned_weight),
     ),
+    of_outputs=TOO_FEW,
 )
 
 
@@ -176,5 +198,6 @@ MAX_POOLING = Family(
         Mistake("the smallest value of each window gets dy, where the largest should", lambda o: _chosen(o, "smallest")),
         Mistake("the stride is forgotten: windows are taken one position apart", _unstrided_pool),
     ),
+    of_outputs=TOO_FEW,
 )
 FAMILIES = (CONVOLUTION, MAX_POOLING)

@@ -326,10 +326,26 @@ WRONG = [
                 ("1 + (wd + 2 * pad - ww)", "1 + (h + 2 * pad - hh)"),
             ),
             ("np.zeros((n, f, h_out, w_out))", "np.zeros((n, f, h_out, h_out))", "where H′ < W′"),
+            (
+                "for i in range(h_out)",
+                "for i in range(-(-h // stride))",
+                "windows are counted along x, as range",
+                ("for j in range(w_out)", "for j in range(-(-wd // stride))"),
+            ),
             ("h + 2 * pad - hh) // stride", "h + 2 * pad - hh) / stride", "in Python 3 a / b is one"),
             ("xp[:, :, i * stride : i * stride + hh, j * stride : j * stride + ww]", ROWS_AS_LONG_AS_COLUMNS, "where H ≠ W"),
             ('conv_param["pad"]', 'conv_param["padding"]', "KeyError: 'padding': the keys are pad and stride"),
         )
+    ),
+    Wrong(
+        "max_pool_backward_naive",
+        "range(h_out)",
+        "range(h // stride)",
+        "windows are counted as H // stride",
+        function="max_pool_forward_naive",
+        also=(("range(w_out)", "range(w // stride)"),),
+        row="max_pool_forward_naive",
+        file=L,
     ),
     Wrong(
         "max_pool_backward_naive",
