@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -274,7 +275,8 @@ def _stub(worker: Worker, targets: Sequence[str], unread: Collection[str]) -> st
 def _placed(row: Row, file: File | None, targets: Sequence[str]) -> Row:
     if file is None:
         return row
-    line = next((file.names[t] for t in (row.name, *reversed(targets)) if t in file.names), 0)
+    named = (row.name, re.sub(r" \(.*\)$", "", row.name))  # "Permute.backward (tensors)" stands where Permute.backward does
+    line = next((file.names[t] for t in (*named, *reversed(targets)) if t in file.names), 0)
     return dataclasses.replace(row, where=str(file.path), line=line)
 
 

@@ -38,6 +38,15 @@ MISTAKES = [
             "axes in another order",
         ),
     ),
+    (
+        TENSORS,
+        Wrong(
+            "Permute.backward (tensors)",
+            "return grad_output.permuted(back), 0.0",
+            "return grad_output.viewed([grad_output.shape[i] for i in back]), 0.0",
+            "is reshaped",
+        ),
+    ),
     (TENSORS, Wrong("View.backward (tensors)", "grad_output.viewed(shape), 0.0", "grad_output, 0.0", "raise|shape")),
     (
         TENSORS,
@@ -94,6 +103,11 @@ def test_a_right_solution_is_recognised_and_ok_in_every_tier():
 @pytest.mark.parametrize(("path", "wrong"), MISTAKES, ids=[str(w) for _, w in MISTAKES])
 def test_a_wrong_solution_is_caught(path, wrong):
     hold(_row(path, wrong), wrong)
+
+
+def test_the_place_of_a_function_of_tensors_is_told():
+    row = checked("minitorch", HERE, ["Permute.backward (tensors)"]).rows[-1]
+    assert (row.name, Path(row.where).name, row.line > 0) == ("Permute.backward (tensors)", "tensor_functions.py", True)
 
 
 FIRST = HERE.with_name("first_years")

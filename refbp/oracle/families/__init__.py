@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from refbp.oracle.families import (
     attention,
+    axes,
     chain,
     classification,
     elementwise,
@@ -37,6 +38,7 @@ FAMILIES: tuple[Family, ...] = (
     *recurrent.FAMILIES,
     *attention.FAMILIES,
     *graphs.FAMILIES,
+    *axes.FAMILIES,
 )
 
 
