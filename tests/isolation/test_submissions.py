@@ -1,6 +1,7 @@
 """What a submission has in it, whether it can be imported, and what it was written for."""
 
 import os
+import types
 
 import numpy as np
 import pytest
@@ -329,6 +330,31 @@ def test_what_is_not_here_is_missed_by_those_who_use_it(submit):
     decorated = submit("from numba import jit\n\n@jit\ndef f(x):\n    return x\n", "b.py").loaded
     assert decorated.environment == "it needs the module numba, which is not here"
     assert submit("def f(x):\n    return undefined\n", "c.py").call("f", (1,)).error == "NameError"
+
+
+def test_a_script_that_trains_for_long_is_broken_off_and_its_functions_are_checked(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "steps = [0]\n\ndef f():\n    return 2\n\nwhile steps[0] >= 0:\n    steps[0] += f()\n\nY = f()\n\n"
+        "def g():\n    return Y\n\nwhile True:\n    try:\n        f()\n    except ValueError:\n        pass\n"
+    )
+    with Worker(tmp_path / "net.py", limits=Limits(load_seconds=30.0)) as worker:
+        assert worker.loaded.ok
+        assert worker.loaded.notes[0].startswith("line 6 ends in TimeoutError: it takes longer than 2 s")
+        assert (worker.call("f").value, worker.call("g").value) == (2, 2)
+
+
+def test_an_import_may_take_longer_than_what_a_script_does(tmp_path, monkeypatch):
+    from refbp.oracle.isolation._inside import script
+
+    module, file = types.ModuleType("net"), tmp_path / "net.py"
+    (tmp_path / "slow_to_import.py").write_text("import time\n\ntime.sleep(0.3)\nA = 1\n")
+    file.write_text("from slow_to_import import A\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with script.limited(str(file), 0.1):
+        exec(compile(file.read_text(), str(file), "exec"), vars(module))
+    assert module.A == 1
+    with pytest.raises(TimeoutError, match=r"longer than 0.1 s"), script.limited(str(file), 0.1):
+        exec(compile("while True: pass", str(file), "exec"), vars(module))
 
 
 def test_a_file_that_lacks_a_module_is_loaded_once_more_with_those_beside_it(tmp_path):

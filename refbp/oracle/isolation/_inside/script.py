@@ -8,11 +8,16 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
+import signal
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
+LONG = 4.0  # seconds after which what a file does besides defining and importing is broken off
+AGAIN = 0.5  # seconds after which it is once more, where that was caught
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,38 @@ def execute(module: types.ModuleType, file: str) -> list[Skipped]:
     with open(file, "rb") as source:
         tree = ast.parse(source.read(), file)
     flags = 0
-    skipped = []
+    skipped: list[Skipped] = []
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             flags |= sum(getattr(__future__, a.name).compiler_flag for a in node.names)
         code = compile(ast.Module([node], []), file, "exec", flags=flags, dont_inherit=True)
         try:
-            exec(code, vars(module))
+            with limited(file, LONG / 2 if not skipped else LONG / 8):
+                exec(code, vars(module))
         except Exception as error:
             if isinstance(node, IMPORTS) or (isinstance(node, DEFINITIONS) and _functions(node)):
                 raise
             skipped.append(Skipped(node.lineno, bound(node), error))
     return skipped
+
+
+@contextlib.contextmanager
+def limited(file: str, seconds: float = LONG) -> Iterator[None]:
+    """TimeoutError in what a file does on its own for longer than that, training or drawing; its imports may take longer."""
+
+    def ring(_: int, frame: types.FrameType | None) -> None:
+        while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+            if (frame.f_code.co_filename, frame.f_code.co_name) == (file, "<module>"):
+                raise TimeoutError(f"it takes longer than {seconds:g} s")
+            frame = frame.f_back
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _functions(node: ast.stmt) -> bool:

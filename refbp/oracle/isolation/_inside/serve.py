@@ -197,7 +197,8 @@ class Worker:
     def _executed(self, module: types.ModuleType) -> None:
         assert module.__spec__ is not None
         assert module.__spec__.loader is not None
-        module.__spec__.loader.exec_module(module)
+        with script.limited(self.config["file"]):
+            module.__spec__.loader.exec_module(module)
 
     def _without_what_fails(self, module: types.ModuleType) -> None:
         self.skipped = script.execute(module, self.config["file"])

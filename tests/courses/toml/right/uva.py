@@ -52,3 +52,15 @@ class ELUModule:
 
     def backward(self, dout):
         return dout * np.where(self.x > 0, 1, np.exp(self.x))
+
+
+class LeakyReLUModule:
+    def __init__(self, neg_slope):
+        self.neg_slope = neg_slope
+
+    def forward(self, x):
+        self.x = x
+        return np.where(x > 0, x, self.neg_slope * x)
+
+    def backward(self, dout):
+        return dout * np.where(self.x > 0, 1, self.neg_slope)
