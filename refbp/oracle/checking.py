@@ -232,7 +232,8 @@ def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, fi
         unread = alone(f"{exercise.forward}\n{exercise.backward}")
         stubs = {phase: _stub(worker, targets, unread) for phase, targets in names.items()}
     phases = ["both"] if len(exercise.rows) == 1 else ["forward", "backward"]
-    stub = {p: stubs["forward"] if p == "both" else stubs[p] for p in phases}
+    one = "forward" if names["forward"] else "backward"  # a backward alone: what it takes is computed by the exercise
+    stub = {p: stubs[one if p == "both" else p] for p in phases}
     attempts = [] if stubs["forward"] else list(_attempts(exercise, caller, asked))
     if attempts and all(a.backward_ok for a in attempts):  # the zeros of a step function's gradient are no starter's
         stub["backward"] = ""
@@ -242,7 +243,7 @@ def check_exercise(exercise: Exercise, caller: Caller, worker: Worker | None, fi
         row = judge(exercise, name, phase, attempts, told)
         if row.right and exercise.gradients and phase != "forward":  # also where it is right in part, and earns a part
             row = _suspected(row, exercise, caller, asked)
-        rows.append(_placed(row, file, names["backward" if phase == "backward" else "forward"]))
+        rows.append(_placed(row, file, names[one if phase == "both" else phase]))
     return rows
 
 

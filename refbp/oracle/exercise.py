@@ -181,9 +181,9 @@ class Exercise:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """What a table shows: the forward's name, then the backward's, unless both are one."""
+        """What a table shows: the forward's name, then the backward's, unless both are one, or none calls the forward."""
         forward = self.forward_name or _first(self.forward, self.helpers)
-        return (self.name,) if not self.backward or forward == self.name else (forward, self.name)
+        return (self.name,) if not self.backward or forward in {"", self.name} else (forward, self.name)
 
 
 @dataclass(frozen=True)

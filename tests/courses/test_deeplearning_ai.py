@@ -44,6 +44,8 @@ DENSE = [
     ),
     Wrong("compute_cost", "-1 / m * np.sum", "-np.sum", "N times", "convention"),
     Wrong("compute_cost", "-1 / m * np.sum", "1 / m * np.sum", "wrong sign"),
+    Wrong("compute_cost", "np.squeeze(cost)", "np.mean((Y - AL) ** 2)", "cost is the output of MSELoss, not of BCELoss"),
+    Wrong("sigmoid_backward", "np.exp(-Z)", "np.exp(Z)", "exponent has the wrong sign", row="sigmoid"),
     Wrong("compute_cost", " + np.multiply(1 - Y, np.log(1 - AL))", "", "missing"),
 ]
 PLANAR = [
@@ -204,6 +206,33 @@ def test_a_script_may_import_what_the_course_hands_out_and_test_itself(tmp_path)
     assert {r.name: r.verdict for r in report.rows if r.tried and not r.ok} == {}
     assert "L_model_backward" in {r.name for r in report.rows if r.ok}
     assert "a_test_case" in report.notes[0]
+
+
+def test_a_backward_whose_forward_is_handed_out_is_checked_alone(tmp_path):
+    source = (HERE / "regularized.py").read_text()
+    alone = "import numpy as np\n\n\n" + source[source.index(f"def {REGULAR}(") :]
+    (tmp_path / "reg.py").write_text(alone)
+    (row,) = checked("deeplearning_ai", tmp_path / "reg.py", [REGULAR]).rows
+    assert (row.verdict, row.name) == ("ok", REGULAR)
+    row = found("deeplearning_ai", tmp_path / "reg.py", Wrong(REGULAR, "lambd / m", "lambd"))
+    assert row.verdict == "wrong"
+    assert "λ W is N times" in row.findings[0].sentence
+    (tmp_path / "reg.py").write_text(f"def {REGULAR}(X, Y, cache, lambd):\n    pass\n")
+    (row,) = checked("deeplearning_ai", tmp_path / "reg.py", [REGULAR]).rows
+    assert (row.verdict, row.note) == ("not implemented", "its body is pass")
+
+
+def test_adam_may_take_its_settings_in_another_order_or_give_back_less(tmp_path):
+    source = (HERE / "optimizers.py").read_text()
+    for old, new in (
+        ("learning_rate=0.01, beta1=0.9, beta2=0.999, epsilon", "beta1=0.9, beta2=0.999, learning_rate=0.01, epsilon"),
+        ("v, s, v_corrected, s_corrected\n", "v, s\n"),
+    ):
+        assert old in source
+        source = source.replace(old, new)
+        (tmp_path / "optimizers.py").write_text(source)
+        (row,) = checked("deeplearning_ai", tmp_path / "optimizers.py", [ADAM]).rows
+        assert row.ok
 
 
 def test_at_a_tie_one_may_get_the_gradient_or_all(reports):

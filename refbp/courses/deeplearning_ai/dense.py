@@ -167,6 +167,14 @@ def _activated(name: str, f: Layer[Any]) -> Exercise:
     )
 
 
+_HANDED_OUT = """Z1 = W1 @ X + b1
+A1 = np.maximum(0, Z1)
+Z2 = W2 @ A1 + b2
+A2 = np.maximum(0, Z2)
+Z3 = W3 @ A2 + b3
+A3 = 1 / (1 + np.exp(-Z3))
+cache = (Z1, A1, W1, b1, Z2, A2, W2, b2, Z3, A3, W3, b3)"""  # reg_utils' own forward_propagation
+
 EXERCISES = [
     PROPAGATE,
     *COST,
@@ -199,13 +207,16 @@ EXERCISES = [
         [ReLU(), ReLU()],
         "A3",
     ),
-    _model(
-        "backward_propagation_with_regularization",
-        "A3, cache = forward_propagation(X, parameters)",
-        "backward_propagation_with_regularization(X, Y, cache, 0.7)",
-        (5, 4, 3, 1),
-        [ReLU(), ReLU()],
-        "A3",
-        lambd=0.7,
+    *(
+        _model(
+            "backward_propagation_with_regularization",
+            forward,
+            "backward_propagation_with_regularization(X, Y, cache, 0.7)",
+            (5, 4, 3, 1),
+            [ReLU(), ReLU()],
+            "A3",
+            lambd=0.7,
+        )
+        for forward in ("A3, cache = forward_propagation(X, parameters)", _HANDED_OUT)
     ),
 ]

@@ -72,51 +72,43 @@ class _AscendingAverages(Averages):
         return np.asarray(-self.lr * v)
 
 
-_FIRST, _REST = "[:, 1:]", "[:, :1]"  # of one array: a matrix, and a bias beside it
+_PARTS = {"W1": "[:, :2]", "b1": "[:, 2:3]", "W2": "[:, 3:5]", "b2": "[:, 5:]"}  # of one array, two layers
 
 
-def _updates(
-    name: str, given: str, more: str, *rules: Layer[None], memory: Sequence[str] = (), back: str = "", **others: Any
-) -> Exercise:
+def _zeros(name: str) -> str:
+    return f"{name} = {{" + ", ".join(f"'d{p}': 0 * {p}" for p in _PARTS) + "}\n"
+
+
+def _updates(name: str, given: str, *rules: Layer[None], memory: Sequence[str] = (), back: str = "", **others: Any) -> Exercise:
     """Two steps of an optimizer of dicts; ``memory`` are dicts that start as zeros, ``back`` is what comes with them."""
-    zeros = "".join(f"{m} = {{'dW1': 0 * W1, 'db1': 0 * b1}}\n" for m in memory)
     got = ", ".join(["parameters", *memory, *([back] if back else [])])
-    call = f"{got} = {name}(parameters, grads, {', '.join([*memory, given])}{more})\n"
-    lines = ["parameters = {'W1': W1, 'b1': b1}\n", zeros]
-    for t, which in enumerate(("", "next_"), 1):
-        lines.append(f"grads = {{'dW1': {which}dW1, 'db1': {which}db1}}\n{call.replace('STEP', str(t))}")
-        lines.append(f"{'after_' * t}W1 = parameters['W1']\n{'after_' * t}b1 = parameters['b1']\n")
-    arrays = {"W1": "w", "dW1": "dw_0", "next_dW1": "dw_1"}
-    outputs = {"after_W1": "w_1", "after_after_W1": "w_2"}
-
-    def both(of: Mapping[str, str]) -> dict[str, str]:
-        return {n.replace("W1", p): f"{e}{part}" for n, e in of.items() for p, part in (("W1", _FIRST), ("b1", _REST))}
-
+    call = f"{got} = {name}({', '.join(['parameters', 'grads', *memory, given])})\n"
+    together = ", ".join(f"parameters['{p}']" for p in _PARTS)
+    lines = ["parameters = {" + ", ".join(f"'{p}': {p}" for p in _PARTS) + "}\n", *map(_zeros, memory)]
+    for t, which in (("1", ""), ("2", "next_")):
+        lines.append("grads = {" + ", ".join(f"'d{p}': {which}d{p}" for p in _PARTS) + "}\n" + call.replace("STEP", t))
+        lines.append(f"step_{t} = np.concatenate([{together}], 1)\n")
+    arrays = {"": "w", "d": "dw_0", "next_d": "dw_1"}
     return Exercise(
         name,
         forward="".join(lines).strip(),
-        arrays=both(arrays),
-        outputs=both(outputs),
+        arrays={f"{letters}{p}": f"{array}{part}" for letters, array in arrays.items() for p, part in _PARTS.items()},
+        outputs={"step_1": "w_1", "step_2": "w_2"},
         tiers={"std": [Case(rule, normal(4, 6), normal(4, 6), normal(4, 6), id="two steps") for rule in rules]},
         **others,
     )
 
 
 _ADAM = Moments(0.03, 0.8, 0.95, 1e-2), Moments(0.2, 0.9, 0.7, 1e-3)
+_NAMED = "STEP, learning_rate=lr, beta1=beta1, beta2=beta2, epsilon=eps"
+_CORRECTED = "the corrected averages are given back, too"
 EXERCISES = [
-    _updates("update_parameters", "lr", "", Descent(0.03), Descent(0.7)),
-    _updates("update_parameters_with_gd", "lr", "", Descent(0.03), Descent(0.7)),
-    _updates("update_parameters_with_momentum", "mu", ", lr", Averages(0.03, 0.7), Averages(0.2, 0.95), memory=("v",)),
+    _updates("update_parameters", "lr", Descent(0.03), Descent(0.7)),
+    _updates("update_parameters_with_gd", "lr", Descent(0.03), Descent(0.7)),
+    _updates("update_parameters_with_momentum", "mu, lr", Averages(0.03, 0.7), Averages(0.2, 0.95), memory=("v",)),
     *(
-        _updates(
-            "update_parameters_with_adam",
-            "STEP, lr, beta1, beta2, eps",
-            "",
-            *_ADAM,
-            memory=("v", "s"),
-            back=back,
-            convention="the corrected averages are given back, too" if back else "",
-        )
-        for back in ("", "v_corrected, s_corrected")
+        _updates("update_parameters_with_adam", settings, *_ADAM, memory=("v", "s"), back=back, convention=convention)
+        for settings in ("STEP, lr, beta1, beta2, eps", _NAMED)
+        for back, convention in (("", ""), ("v_corrected, s_corrected", _CORRECTED))
     ),
 ]

@@ -74,7 +74,9 @@ def _changes(e: Evidence) -> Iterator[tuple[str, str, float, Change]]:
         for words, change in STATES:
             yield words.format(name=name), "state", 0.93, partial(_with_state, name=name, change=change)
     for cls in _others(layer):
-        words = f"{{is}} the gradient of {cls.__name__}, not of {type(layer).__name__}"
+        words = (
+            f"{{is}} {'the output' if first.of_outputs else 'the gradient'} of {cls.__name__}, not of {type(layer).__name__}"
+        )
         yield words, "another layer", 0.92, partial(_as_layer, cls=cls)
 
 

@@ -55,6 +55,7 @@ SIGMOID = Family(
     terms=lambda o: {"x": {"dy y": o.dy * o.y, "dy y²": -o.dy * o.y**2}},
     quantities=lambda o: {"1 − y": 1 - o.y, "y": o.y},
     mistakes=(_one("x stands where y is meant: the slope is y (1 − y), not x (1 − x)", lambda o: o.dy * o.x * (1 - o.x)),),
+    of_outputs=(Mistake("the exponent has the wrong sign: 1 / (1 + eˣ) is 1 − σ(x)", lambda o: {"y": 1 - o.y}),),
 )
 TANH = Family(
     ("Tanh",),
