@@ -183,7 +183,7 @@ def attempt(problem: Problem, caller: Caller, count: bool = False, before: Outco
             scene.run(exercise.backward, wanted)
     except CallFailed as failure:
         ended = _failed(asked, failure, "backward", scene)
-        told = run.observation(upstream, {}, failure.outcome.sentence)
+        told = run.observation(upstream, {}, ended.failed.sentence if ended.failed else "")
         return dataclasses.replace(ended, outputs=outputs, observation=told)
     if not exercise.forward:  # one call for everything, which is given its upstream gradient
         outputs = tuple(run.outputs())
@@ -215,6 +215,8 @@ def _failed(problem: Problem, failure: CallFailed, phase: str, scene: Scene) -> 
     key = re.fullmatch(r"raises KeyError: '(\w+)'", outcome.sentence)
     if key and (keys := _keys(problem.exercise)) and key[1] not in keys:
         outcome = dataclasses.replace(outcome, sentence=f"{outcome.sentence}: the keys are {listed(sorted(keys))}")
+    if "has no attribute" in outcome.sentence and "(" not in failure.call:  # nothing of theirs was called: a value is read
+        outcome = dataclasses.replace(outcome, sentence=f"{outcome.sentence}, which is read after {phase}: {failure.call}")
     return Attempt(problem, outcome, failure.call, phase, changed=tuple(scene.changed), calls=scene.calls)
 
 

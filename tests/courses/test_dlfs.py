@@ -219,3 +219,11 @@ def test_what_the_books_hand_out_does_what_theirs_does():
     assert space["cross_entropy_error"](p, np.eye(3)[t]) == pytest.approx(loss)
     assert space["cross_entropy_error"](p[0], np.eye(3)[0]) == pytest.approx(-np.log(p[0, 0] + 1e-7))
     assert space["cross_entropy_error"](p[:, :2], t[:, None] % 2) == pytest.approx(-np.mean(np.log(p[range(4), t % 2] + 1e-7)))
+
+
+def test_a_gradient_that_is_kept_nowhere_is_told_where_it_is_looked_for(tmp_path):
+    (tmp_path / "layers.py").write_text(ALONE.replace("self.db = dout", "self.dB = dout"))
+    row = next(r for r in checked("dlfs", tmp_path / "layers.py", explain=True).rows if r.name == "Convolution.backward")
+    assert row.verdict == "raises"
+    assert row.findings[0].sentence.startswith("backward leaves no db, or leaves it under another name")
+    assert not any("in every case" in f.sentence for f in row.findings)

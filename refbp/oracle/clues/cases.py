@@ -19,7 +19,9 @@ HALF = 5e-3  # what float16 keeps
 
 def clue(e: Evidence) -> list[Finding]:
     """Findings that speak of cases as a whole."""
-    return [*errors.clue(e), *_raised(e), *_changed(e), *_precision(e), *_class(e)]
+    known = list(errors.clue(e))
+    silent = known and all(o.error for o in e.observations)  # that every case raises is in the table
+    return [*known, *([] if silent else _raised(e)), *_changed(e), *_precision(e), *_class(e)]
 
 
 def _raised(e: Evidence) -> Iterator[Finding]:
@@ -29,7 +31,9 @@ def _raised(e: Evidence) -> Iterator[Finding]:
     others = [o for o in e.observations if not o.error]
     kinds = Counter(o.error.partition(":")[0] for o in raised)
     error = Counter(o.error for o in raised if o.error.startswith(kinds.most_common(1)[0][0])).most_common(1)[0][0]
-    only = "" if error.startswith("draws ") else separating(raised, others)  # whether that shows is a matter of size
+    # whether a draw shows is a matter of size, and one case that is wrong in another way tells nothing
+    untold = error.startswith("draws ") or (len(others) == 1 and bool(others[0].wrong))
+    only = "" if untold else separating(raised, others)
     where = f" where {only}" if only else "" if others else " in every case"
     count = f"{len(raised)} of {len(e.observations)} cases" + (f", all those where {only}" if only else "")
     said = error.removeprefix("raises ") + (f"; or {_others(kinds)}" if len(kinds) > 1 else "")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from refbp.oracle.finding import Evidence, Finding
 
 SURE = 0.92  # as sure as that an error is raised at all, and said first
+FEW = 0.5  # where most of what fails fails otherwise
 HINTS: tuple[tuple[str, str], ...] = (
     (
         r"'(?:numpy\.)?float(?:64)?' object cannot be interpreted as an integer|slice indices must be integers"
@@ -22,7 +23,11 @@ HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(?:too many|not enough) values to unpack \(expected (?:at least )?(\d+)",
-        "{0} names stand on the left of an assignment whose right side has another number of parts: it may be the cache",
+        "{0} names stand on the left of an assignment whose right side, a cache or a shape, has another number of parts",
+    ),
+    (
+        r"has no attribute '(\w+)', which is read after (\w+): (.+)",
+        "{1} leaves no {0}, or leaves it under another name: what is looked for is read as {2}",
     ),
 )
 
@@ -33,5 +38,6 @@ def clue(e: Evidence) -> Iterator[Finding]:
     for pattern, words in HINTS:
         found = [m for error in raised if (m := re.search(pattern, error))]
         if found:
-            yield Finding("error", words.format(*found[0].groups()), f"{len(found)} of {len(raised)} errors", SURE)
+            sure = SURE if 2 * len(found) > len(e.failing) else FEW
+            yield Finding("error", words.format(*found[0].groups()), f"{len(found)} of {len(raised)} errors", sure)
             return

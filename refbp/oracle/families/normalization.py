@@ -239,10 +239,25 @@ def _chained(n: _Norm, *crossed: str) -> Any:
     return d * n.inv + dvar * 2 * n.c / count + dmean / count
 
 
+def _power(term: str, power: int) -> Callable[[_Norm], Any]:
+    """One term with another power of 1/σ."""
+
+    def dx(n: _Norm) -> Any:
+        terms = n.terms()
+        return sum(t * n.inv**power if label == term else t for label, t in terms.items()) if term in terms else None
+
+    return dx
+
+
 def _own_mean(n: _Norm) -> Array:
     if n.moving:
         raise ValueError("it is the batch's own mean that is wanted")
     return n.x - n.over(n.x)
+
+
+def _own_inv(n: _Norm) -> Array:
+    c = _own_mean(n)
+    return 1 / np.sqrt(n.over(c * c) + n.eps)
 
 
 def _shifted(o: Observation, scaled: Array) -> Array:
@@ -355,6 +370,18 @@ FAMILIES = (
             _dx("the division by √(σ² + ε) is missing", lambda n: n.dx() / n.inv),
             _dx("y stands where x̂ is meant", lambda n: n.dx(x_hat=n.gamma * n.c * n.inv)),
             _dx("x − μ stands where x̂ is meant: it is not divided by √(σ² + ε)", lambda n: n.dx(x_hat=n.c)),
+            *(
+                _dx(f"the term {term} is divided by √(σ² + ε) once too {often}{also}", _power(term, power))
+                for term, meant in (("mean(dx̂)", ""), ("x̂ · mean(dx̂ · x̂)", ": {} stands where {} is meant"))
+                for often, power, also in (
+                    ("often", 1, meant.format("x̂", "x − μ")),
+                    ("seldom", -1, meant.format("x − μ", "x̂")),
+                )
+            ),
+            _dx(
+                "the term x̂ · mean(dx̂ · x̂) is divided by √(σ² + ε) twice too often: x̂ stands, twice, where x − μ is meant",
+                _power("x̂ · mean(dx̂ · x̂)", 2),
+            ),
             _dx("the sum in mean(dx̂) is taken along the other axis", lambda n: _other_axis(n, "d")),
             _dx("the sum in x̂ · mean(dx̂ · x̂) is taken along the other axis", lambda n: _other_axis(n, "dx")),
             _dx("the sums in mean(dx̂) and in mean(dx̂ · x̂) are taken along the other axis", lambda n: _other_axis(n, "d", "dx")),
@@ -372,9 +399,15 @@ FAMILIES = (
         (
             _y(OUTSIDE, lambda n: 1 / (np.sqrt(n.variance) + n.eps)),
             _y(MISSING, lambda n: 1 / np.sqrt(np.maximum(n.variance, 1e-300))),
+            _y(
+                "ε is added to the quotient: √(σ²) + ε has no brackets where x − μ is divided by it",
+                lambda n: 1 / np.sqrt(np.maximum(n.variance, 1e-300)),
+                lambda n: n.c + n.eps * np.sqrt(n.variance),
+            ),
             _y("σ² is the unbiased variance, divided by m − 1, where it should be divided by m", _unbiased),
             _y("the division is by the variance, not by its root", lambda n: 1 / (n.variance + n.eps)),
             _y("the batch's own mean is subtracted, where the running one should be", lambda n: n.inv, _own_mean),
+            _y("the batch's own mean and variance are used, where the running ones should be", _own_inv, _own_mean),
             _statistics("the running value is the batch's own alone: the old one has no share in it", _forgetful, *RUNNING),
             _statistics("the running value is not updated: the old one stands there", _as_it_was, *RUNNING),
             _statistics(
