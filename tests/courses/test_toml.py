@@ -83,6 +83,8 @@ WRONG = [
     Wrong("NLL.backward", "self.Ypred - self.Y", "(self.Ypred - self.Y) / self.Y.shape[1]", "1/N", file="mit6036"),
     Wrong("lin_grad", "out.g.sum(0)", "out.g.sum(1)", "axis", file="fastai"),
     Wrong("lin_grad", "out.g @ w.T", "out @ w.T", "the output in place of its upstream gradient", file="fastai"),
+    Wrong("Lin.backward", "self.out.g.sum(0)", "self.out.g.mean(0)", "1/N", file="fastai"),
+    Wrong("Mse.backward", "2.0 * (self.inp", "(self.inp", "1/2|0.5|half", file="fastai"),
     Wrong("mse_grad", "2.0 * (inp", "(inp", "1/2|0.5|half", file="fastai"),
     Wrong("relu_grad", "(inp > 0) * out.g", "(out.g > 0) * out.g", "upstream", file="fastai"),
     Wrong("LinearModule.backward", "self.x.T @ dout", "dout.T @ self.x", "transposed", file="uva"),
@@ -420,7 +422,7 @@ def _script_of(style, old, new, tmp_path, exercise=""):
     ("style", "old", "new", "exercise"),
     [
         ("uva", "self.x.T @ dout", "2 * self.x.T @ dout", "LinearModule.backward"),
-        ("fastai", "out.g.sum(0)", "2 * out.g.sum(0)", "lin_grad"),
+        ("fastai", " = out.g.sum(0)", " = 2 * out.g.sum(0)", "lin_grad"),
     ],
 )
 def test_a_script_repeats_what_is_wrong(style, old, new, exercise, tmp_path, monkeypatch):

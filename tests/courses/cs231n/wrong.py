@@ -76,7 +76,7 @@ WRONG = [
     *_in(
         L,
         "batchnorm_backward",
-        ("* -0.5 * std**-3", "* -0.5 * std**-2", "1/σ is missing"),
+        ("* -0.5 * std**-3", "* -0.5 * std**-2", "1/σ is missing|once too seldom"),
         ("+ dmu / n", "", "mean\\(dx̂\\) is missing"),
         ("dvar * 2 * (x - mu) / n +", "", "x̂ · mean\\(dx̂ · x̂\\) is missing"),
         ("dxhat = dout * gamma", "dxhat = dout", "factor γ is missing"),
@@ -208,6 +208,15 @@ WRONG = [
         "(x - x.mean(axis=0))",
         "own mean is subtracted",
         function="batchnorm_forward",
+        file=L,
+    ),
+    Wrong(
+        "batchnorm_forward (test)",
+        "(x - running_mean)",
+        "(x - x.mean(axis=0))",
+        "own mean and variance are used",
+        function="batchnorm_forward",
+        also=(("np.sqrt(running_var + eps)", "np.sqrt(x.var(axis=0) + eps)"),),
         file=L,
     ),
     Wrong(
