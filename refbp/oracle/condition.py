@@ -36,6 +36,8 @@ def separating(these: Sequence[Observation], those: Sequence[Observation]) -> st
         return ""  # in one case any two sizes are alike, or not
     found = sorted((f for f in common if ranks[f] == best), key=lambda f: (len(f), f))
     found = [f for f in found if not any(_implied(f, g) for g in found)]
+    if best >= PAIRS and len(found) > 1 and all(" = " in f for f in found):
+        return ""  # sizes are alike by chance in a few cases, and so are others
     return " or ".join(found) if len(found) <= 2 else ""
 
 
