@@ -117,8 +117,11 @@ def judge(gradient: str, got: Gradients, expected: Gradients, clear: float = CLE
 
 
 def shrink(example: Example, judged: Judge, seconds: float = 5.0) -> tuple[Example, Failure] | None:
-    """The smallest example found in so many seconds that still fails, and how it does; None where this one does not."""
-    end = time.monotonic() + seconds
+    """The smallest example found in so many seconds that still fails, and how it does; None where this one does not.
+
+    They are seconds of this process's computing, for others may compute too; what is waited for is at most four times as long.
+    """
+    end, last = time.process_time() + seconds, time.monotonic() + 4 * seconds
     first = judged(example)
     if first is None:
         return None
@@ -127,7 +130,7 @@ def shrink(example: Example, judged: Judge, seconds: float = 5.0) -> tuple[Examp
     while better:
         better = False
         for candidate in (c for stage in (_smaller, _plainer_arguments, _plainer_values) for c in stage(best[0])):
-            if time.monotonic() > end:
+            if time.process_time() > end or time.monotonic() > last:
                 return best
             lighter = candidate.weight()
             if lighter < weight and _as_generic(candidate, example):
