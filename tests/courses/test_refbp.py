@@ -76,10 +76,15 @@ def test_the_contract_is_importable_there_and_the_answers_are_not(tmp_path):
     path.write_text("from refbp import Layer, hookimpl, normal, Spec\nfrom refbp.numerics import sigmoid\n")
     with Worker(path, extra_modules=("refbp",)) as worker:
         assert worker.loaded.ok, worker.loaded.sentence()
-    for line in ("from refbp import Linear", "from refbp.layers.linear import Linear", "import refbp.oracle", "import torch"):
-        path.write_text(line)
+    for line, use in (
+        ("from refbp import Linear", "Linear(2, 3)"),
+        ("from refbp.layers.linear import Linear", "Linear(2, 3)"),
+        ("import refbp.oracle.diagnose", "refbp.oracle.diagnose.diagnose([])"),
+        ("import torch", "torch.ones(3)"),
+    ):
+        path.write_text(f"{line}\n\n\ndef answer():\n    return {use}\n")
         with Worker(path, extra_modules=("refbp",)) as worker:
-            assert not worker.loaded.ok, line
+            assert "No module named" in worker.call("answer").sentence(), line
 
 
 @pytest.mark.parametrize("wrong", MISTAKES, ids=str)
