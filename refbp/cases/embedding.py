@@ -94,7 +94,7 @@ def refbp_layers() -> Iterator[Spec]:
             Case(EmbeddingBag(5, 3, mode="sum", sparse=True), integers(3, 5, high=5), None, normal(3, 5), id="weights-sparse"),
             Case(EmbeddingBag(5, 3, sparse=True, padding_idx=1), integers(3, 5, high=5), id="mean-sparse"),
             Case(EmbeddingBag(5, 3, 0.7), integers(3, 5, high=5), id="max-norm"),
-            Case(EmbeddingBag(5, 3, 1.3, 1.7, mode="max", padding_idx=0), integers(3, 5, high=5), id="max-norm-max"),
+            Case(EmbeddingBag(5, 3, 0.4, 1.7, mode="max", padding_idx=0), integers(3, 5, high=5), id="max-norm-max"),
             Case(EmbeddingBag(5, 2, 0.3, 1.0, mode="sum"), integers(3, 5, high=5), None, normal(3, 5), id="max-norm-weights"),
             # torch counts rightly where only the last row of the table that is used is used more than once
             Case(EmbeddingBag(5, 3, scale_grad_by_freq=True, mode="sum"), exactly([[3, 0], [3, 1], [3, 3]]), id="frequency"),

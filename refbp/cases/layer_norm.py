@@ -27,7 +27,15 @@ def refbp_layers() -> Iterator[Spec]:
             Case(LayerNorm(3), exactly(HUGE, SANE, shape=(2, 3)), id="huge"),
             Case(LayerNorm(3, eps=0.0), exactly([TINY]), id="tiny"),
         ],
-        waivers=squared("outputs", "gradients", "batch-of-one"),
+        waivers=[
+            *squared("outputs", "gradients", "batch-of-one"),
+            Waiver(
+                "gradients",
+                "torch's gradient of a single element is what rounding has left of 0",
+                when=lambda case: case.id == "one-element",
+                always=False,  # it may have left nothing
+            ),
+        ],
     )
     cubed = "torch multiplies by the cube of 1/√(mean(x²) + ε), which underflows long before the gradient does"
     large = Waiver("gradients", cubed, when=lambda case: case.id == "large")

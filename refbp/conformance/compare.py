@@ -31,9 +31,12 @@ def condition(trial: Trial, kind: str, key: Any) -> float:
     return off / float(np.finfo(np.float32).eps) if math.isfinite(off) else 0.0
 
 
-def allowance(trial: Trial, reference: Array, kind: str, key: Any) -> float:
-    """The budget of one float64 tensor."""
-    return budget.tolerance(np.float64, trial.fan, max(budget.norm(reference), condition(trial, kind, key)))
+def allowance(trial: Trial, reference: Array, kind: str, key: Any, off: float) -> float:
+    """The budget of one float64 tensor that is off by so much; what a rounding of the inputs moves is looked at if need be."""
+    allowed = budget.tolerance(np.float64, trial.fan, max(budget.norm(reference), condition(trial, kind, key)))
+    if off <= allowed or not math.isfinite(off):
+        return allowed
+    return max(allowed, budget.tolerance(np.float64, trial.fan, trial.moves.get((kind, key), 0.0)))
 
 
 def outputs(trial: Trial, own: Sequence[Array], theirs: Sequence[Array], names: Sequence[str] = ()) -> Outcome:
@@ -47,8 +50,8 @@ def outputs(trial: Trial, own: Sequence[Array], theirs: Sequence[Array], names: 
             return Outcome(Verdict.FORWARD, f"{what} has shape {y.shape}, the twin's {t.shape}")
         if y.dtype.kind != t.dtype.kind:
             return Outcome(Verdict.FORWARD, f"{what} has dtype {y.dtype}, the twin's {t.dtype}")
-        allowed = allowance(trial, t, "outputs", i) if t.dtype.kind == "f" else 0.0
         off = budget.error(y, t)
+        allowed = allowance(trial, t, "outputs", i, off) if t.dtype.kind == "f" else 0.0
         if off > allowed:
             found = budget.difference(what, y, t, allowed)
             return Outcome(Verdict.FORWARD, found.sentence(), found.digits, found)
@@ -80,8 +83,8 @@ def gradients(
             return Outcome(Verdict.BACKWARD, f"gradient of {name}: {has} has one, {lacks} has None")
         if bad := _misfit(name, np.asarray(got), reference):
             return bad
-        allowed = allowance(trial, reference, "grads", name)
         off = budget.error(got, reference)
+        allowed = allowance(trial, reference, "grads", name, off)
         if off > allowed:
             outcome = _judged(trial, name, got, reference, allowed, waiver)
             if outcome.wrong:

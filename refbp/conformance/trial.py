@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from refbp.conformance import budget
 from refbp.contract import Grads, Layer, State, Step, is_training
 from refbp.spec import Case, Spec
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 SEED = 20260101
+JUMP = 1e5  # what moves by more roundings than these, when it is given one, has jumped
 
 
 class Trial:
@@ -218,6 +220,58 @@ class Trial:
         other.layer, other.memo = self.layer, self.memo
         other.__dict__["twin"] = self.twin  # only its structure and names matter: each run sets its state
         return other
+
+    def off_by_a_rounding(self, rng: np.random.Generator) -> Trial:
+        """The same trial, all that is given off by up to eps, and smaller for it: a zero stays one, and a probability."""
+
+        def off(a: Array | None) -> Any:
+            if a is None or a.dtype.kind != "f":
+                return a
+            return np.asarray(a * (1 - np.finfo(a.dtype).eps * rng.uniform(0, 1, a.shape)), a.dtype)
+
+        other = Trial(self.spec, self.index, self.seed, self.dtype, self.round_to)
+        other.layer, other.only = self.layer, self.only
+        state = State({n: off(a) for n, a in self.state.items()}, self.state.buffers)
+        other.__dict__.update(twin=self.twin, state=state, drawn=tuple(off(a) for a in self.drawn))
+        return other
+
+    @cached_property
+    def moves(self) -> dict[tuple[str, Any], float]:
+        """How far each of torch's results moves when all that it is given is off by a rounding, in units of eps.
+
+        That much is in nobody's hands. A jump is not counted: at a kink, the values beside it are not its own.
+        """
+        return cast("dict[tuple[str, Any], float]", self._once("moves", lambda: self._moved(Trial._theirs)))
+
+    @cached_property
+    def own_moves(self) -> dict[tuple[str, Any], float]:
+        """The same of the layer's own: how far two runs of one layer may be apart."""
+        return self._moved(Trial._mine)
+
+    def _theirs(self) -> dict[tuple[str, Any], Array | None]:
+        run = self.torch
+        named = {**{("grads", n): g for n, g in run.grads.items()}, **{("state", n): a for n, a in run.state.items()}}
+        return {**{("outputs", i): y for i, y in enumerate(run.outputs)}, **named}
+
+    def _mine(self) -> dict[tuple[str, Any], Array | None]:
+        named = {("grads", n): g for n, g in self.own_grads.items()}
+        return {**{("outputs", i): y for i, y in enumerate(self.outputs)}, **named}
+
+    def _moved(self, results: Callable[[Trial], dict[tuple[str, Any], Array | None]]) -> dict[tuple[str, Any], float]:
+        rng, eps, found = self.rng("rounding"), float(np.finfo(self.dtype).eps), dict[tuple[str, Any], float]()
+        still = results(self)
+        for _ in range(4):
+            try:
+                moved = results(self.off_by_a_rounding(rng))
+            except Exception:  # values a rounding away from these are refused
+                continue
+            for key, a in still.items():
+                b = moved.get(key)
+                if a is not None and b is not None and a.shape == b.shape and a.dtype.kind == "f":
+                    far = budget.error(b, a)
+                    if far <= JUMP * eps * budget.norm(a):
+                        found[key] = max(found.get(key, 0.0), far / eps)
+        return found
 
     @cached_property
     def fan(self) -> int:

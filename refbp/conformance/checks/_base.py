@@ -52,13 +52,20 @@ def same(a: Sequence[Array], b: Sequence[Array]) -> bool:
     return len(a) == len(b) and all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in zip(a, b, strict=True))
 
 
-def apart(got: Sequence[Any], reference: Sequence[Any], fan: int, scale: float = 0.0) -> str:
-    """How two lists of arrays differ beyond rounding, in words; empty where they do not."""
-    for g, r in zip(map(np.asarray, got), map(np.asarray, reference), strict=True):
+def apart(
+    got: Sequence[Any], reference: Sequence[Any], fan: int, scale: float = 0.0, more: Callable[[int], float] = lambda _: 0.0
+) -> str:
+    """How two lists of arrays differ beyond rounding, in words; empty where they do not.
+
+    ``more(i)`` is asked for a larger scale where the i-th are too far apart for their own size.
+    """
+    for i, (g, r) in enumerate(zip(map(np.asarray, got), map(np.asarray, reference), strict=True)):
         if g.shape != r.shape:
             return f"shape {g.shape} and {r.shape}"
-        if g.dtype.kind == "f" and (off := budget.error(g, r)) > budget.tolerance(g.dtype, fan, max(budget.norm(r), scale)):
-            return f"largest difference {off:.3g}"
+        if g.dtype.kind == "f":
+            off, size = budget.error(g, r), max(budget.norm(r), scale)
+            if off > budget.tolerance(g.dtype, fan, size) and off > budget.tolerance(g.dtype, fan, more(i)):
+                return f"largest difference {off:.3g}"
         if g.dtype.kind != "f" and not np.array_equal(g, r):
             return "other integers"
     return ""

@@ -73,8 +73,9 @@ def buffers(trial: Trial) -> Outcome | None:
         own = np.asarray(after[name])
         if own.shape != theirs.shape or own.dtype != theirs.dtype:
             return Outcome(Verdict.FORWARD, f"buffer {name} is {own.dtype} {own.shape}; wanted {theirs.dtype} {theirs.shape}")
-        allowed = compare.allowance(trial, theirs, "state", name) if own.dtype.kind == "f" else 0.0
-        if budget.error(own, theirs) > allowed:
+        off = budget.error(own, theirs)
+        allowed = compare.allowance(trial, theirs, "state", name, off) if own.dtype.kind == "f" else 0.0
+        if off > allowed:
             found = budget.difference(f"buffer {name}", own, theirs, allowed)
             return Outcome(Verdict.FORWARD, found.sentence(), found.digits, found)
     return agree() if trial.own.updates else None

@@ -21,9 +21,11 @@ def linearity(trial: Trial) -> Outcome | None:
     for i, (a, b, m) in enumerate(zip(bu, bv, bm, strict=True)):
         with np.errstate(all="ignore"):
             want = 2 * a + 3 * b
-        scale = 2 * budget.norm(a) + 3 * budget.norm(b)
-        if budget.error(m, want) > budget.tolerance(m.dtype, trial.fan, scale):
+        scale, off = 2 * budget.norm(a) + 3 * budget.norm(b), budget.error(m, want)
+        if off > budget.tolerance(m.dtype, trial.fan, scale):
             name = [n for n, g in trial.own_grads.items() if g is not None][i]
+            if off <= budget.tolerance(m.dtype, trial.fan, 5 * trial.own_moves.get(("grads", name), 0.0)):
+                continue
             found = budget.difference(f"gradient of {name}", m, want, budget.tolerance(m.dtype, trial.fan, scale))
             return Outcome(
                 Verdict.BACKWARD, f"backward is not linear in the upstream gradient: {found.sentence()}", found.digits, found
@@ -68,14 +70,15 @@ def batch_additivity(trial: Trial) -> Outcome | None:
     for i, y in enumerate(trial.outputs):
         ys, axis = [p[0][i] for p in parts], out_axes[i]
         whole = np.sum(ys, 0) if axis is None else np.concatenate(ys, axis)
-        if bad := apart([whole], [y], trial.fan):
+        if bad := apart([whole], [y], trial.fan, more=lambda _, i=i: trial.own_moves.get(("outputs", i), 0.0)):  # type: ignore[misc]
             return broken(f"output {i} of a batch is not what its samples give one by one ({bad}): samples are coupled")
     where = dict(zip(trial.input_names, axes, strict=False))
     for name, g in trial.own_grads.items():
         if g is not None:
             gs, axis = [p[1][name] for p in parts], where.get(name)
             whole = np.sum(gs, 0) if axis is None else np.concatenate(gs, axis)  # type: ignore[arg-type]
-            if bad := apart([whole], [g], trial.fan, max(budget.norm(s) for s in gs if s is not None)):
+            scale, key = max(budget.norm(s) for s in gs if s is not None), ("grads", name)
+            if bad := apart([whole], [g], trial.fan, scale, lambda _, key=key: trial.own_moves.get(key, 0.0)):  # type: ignore[misc]
                 return broken(f"the gradient of {name} of a batch is not the sum over its samples ({bad})")
     return agree()
 

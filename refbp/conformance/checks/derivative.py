@@ -14,6 +14,7 @@ from refbp.conformance.outcome import Outcome, Verdict, agree, broken, untested
 from refbp.conformance.trial import Trial
 from refbp.conformance.witness import AGREE, Witness
 
+ROUGH = 1e-3  # an uncertainty above this, relative to the gradient's norm, is a kink within a step, or next to one
 DOUBT = 1e-8  # how much of a gradient's scale the uncertainty of a difference quotient may excuse
 
 
@@ -35,6 +36,8 @@ def witness(trial: Trial) -> Outcome | None:
     slope = numeric.slope(direction)
     size = math.sqrt(sum(g.size for g in grads.values())) * scale
     if slope.contradicts(expected, size, DOUBT):
+        if slope.uncertainty > ROUGH * size:
+            return untested("two step widths disagree: forward bends too sharply here for a difference quotient")
         for name, g in grads.items():  # which gradient: each alone
             alone = numeric.slope({name: direction[name]})
             mine = float(np.vdot(g, direction[name]))

@@ -87,13 +87,15 @@ def aliasing(trial: Trial) -> Outcome | None:
 @check
 def memory(trial: Trial) -> Outcome | None:
     """Fortran-ordered, strided, reversed and broadcast arrays give what contiguous ones give."""
-    reference = [*trial.outputs, *(g for g in trial.own_grads.values() if g is not None)]
+    grads = {n: g for n, g in trial.own_grads.items() if g is not None}
+    reference = [*trial.outputs, *grads.values()]
+    keys = [*(("outputs", i) for i in range(len(trial.outputs))), *(("grads", n) for n in grads)]
     for layout, relaid in _LAYOUTS.items():
         inputs, state, upstream = copies(trial)
         inputs, upstream = [_maybe(relaid, a) for a in inputs], [_maybe(relaid, u) for u in upstream]
         step = trial.step(inputs, {n: relaid(a) for n, a in state.items()})
         got = [*as_list(step.outputs), *arrays(trial.pull(step, upstream))]
-        if bad := apart(got, reference, trial.fan):
+        if bad := apart(got, reference, trial.fan, more=lambda i: trial.own_moves.get(keys[i], 0.0)):
             return broken(f"{layout} arrays give another result than contiguous ones ({bad})")
     flat = [a if a is None or not a.ndim or not len(a) else np.broadcast_to(a[:1], a.shape) for a in trial.drawn]
     solid = [None if a is None else a.copy() for a in flat]
