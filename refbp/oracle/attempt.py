@@ -9,7 +9,7 @@ import ast
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,115 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refbp.contract import Grads, Layer, State, Step
+from refbp.contract import Grads, Step
 from refbp.errors import listed
 from refbp.oracle import layout
 from refbp.oracle.callers import Caller, Outcome
 from refbp.oracle.calls import CallFailed, Scene
+from refbp.oracle.comparison import SINGLE, Comparison, apart, compared, plain
 from refbp.oracle.exercise import Exercise
-from refbp.oracle.observation import Observation, Upstream, axis_names, differs
-from refbp.spec import Case
+from refbp.oracle.observation import Observation, Upstream
+from refbp.oracle.problem import Problem, readable
 
 Array = NDArray[Any]
-SINGLE = 1e-4  # relative to the largest element: what float32 results are held to
 STAND_IN = "the reference"
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A case with its numbers: what the reference is given, and its upstream gradients."""
-
-    exercise: Exercise
-    tier: str
-    id: str
-    layer: Layer[Any]
-    state: Mapping[str, Array]
-    inputs: tuple[Any, ...]
-    seed: int
-    options: Mapping[str, Any] = field(default_factory=dict)
-    upstream: tuple[Any, ...] | None = None
-
-    @cached_property
-    def arrays(self) -> dict[str, Any]:
-        """The reference's inputs and state by names that Python can read: "0.weight" is _0_weight."""
-        inputs = dict(zip(self.layer.inputs(), self.inputs, strict=False))
-        return {readable(n): a for n, a in {**inputs, **self.state}.items() if a is not None}
-
-    @cached_property
-    def names(self) -> dict[str, Any]:
-        """The reference's arguments and sizes, the batch N, and the forward's options."""
-        found: dict[str, Any] = {**self.exercise.values, **self.layer.arguments(), **self.layer.sizes, **self.options}
-        for axis, size in self._axes():
-            found.setdefault(axis, size)
-        first = next((a for a in self.inputs if a is not None), None)
-        if first is not None and np.ndim(first) and "N" not in found:
-            found["N"] = np.shape(first)[0]
-        return found
-
-    def _axes(self) -> Iterator[tuple[str, int]]:
-        """The sizes of axes that the reference's patterns name."""
-        for pattern, a in zip(self.layer.inputs().values(), self.inputs, strict=False):
-            if a is not None:
-                named = zip(axis_names(pattern, np.shape(a), self.layer.sizes), np.shape(a), strict=True)
-                yield from ((axis, size) for axis, size in named if axis.isidentifier())
-
-
-def readable(name: str) -> str:
-    """A state's name as a Python name."""
-    plain = re.sub(r"\W", "_", name)
-    return f"_{plain}" if plain[:1].isdigit() else plain
-
-
-def draw(exercise: Exercise, tier: str, index: int, seed: int) -> Problem:
-    """A case's numbers: no two runs have the same, unless they are given the same seed."""
-    case: Case = exercise.tiers[tier][index]
-    rng = np.random.default_rng([seed, list(exercise.tiers).index(tier), index])
-    inputs = tuple(None if d is None else np.asarray(d(rng)) for d in case.draws)
-    state = _state(case, exercise, rng)
-    if tier == "dtype":
-        inputs = tuple(_single(a) for a in inputs)
-        state = State({n: _single(a) for n, a in state.items()}, state.buffers)
-    title = case.id or repr(case.layer)
-    shapes = ", ".join("×".join(map(str, np.shape(a))) or "scalar" for a in inputs if a is not None)
-    return Problem(exercise, tier, f"{title} on {shapes}", case.layer, state, inputs, int(rng.integers(2**31)), case.options)
-
-
-def _single(a: Any) -> Any:
-    return a.astype(np.float32) if a is not None and a.dtype.kind == "f" else a
-
-
-def _state(case: Case, exercise: Exercise, rng: np.random.Generator) -> State:
-    """A state in which nothing is 0 or 1 by default: γ = 1 and β = 0 hide mistakes."""
-    fresh = case.layer.init(rng)
-    drawn = {}
-    for name, a in fresh.items():
-        if name in case.state:
-            drawn[name] = np.asarray(case.state[name](rng))
-        elif name in exercise.fixed:
-            drawn[name] = np.full_like(a, exercise.fixed[name])
-        elif a.dtype.kind != "f":
-            drawn[name] = a
-        elif "var" in name and name in fresh.buffers:
-            drawn[name] = rng.uniform(0.5, 2.0, a.shape)
-        else:
-            drawn[name] = a + 0.3 * rng.standard_normal(a.shape)
-    return State({n: np.asarray(a) for n, a in drawn.items()}, fresh.buffers)
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """One array, got and expected. ``status`` is ok, shape, none, dtype, nonfinite or wrong."""
-
-    name: str
-    got: Any
-    expected: Array
-    status: str
-    digits: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is what it should be."""
-        return self.status == "ok"
 
 
 @dataclass(frozen=True, eq=False)
@@ -410,7 +313,7 @@ class Run:
                 told = right[part] if told is None else told
                 seen = np.where(_reached(expression, part, self.problem, right), a, told)
                 single = value.dtype in (np.float32, np.float16)  # in which it is as right as it can be
-                if single and not _apart(seen.astype(value.dtype), right[part], SINGLE):
+                if single and not apart(seen.astype(value.dtype), right[part], SINGLE):
                     theirs[real[part]] = right[part]
                 else:
                     theirs[real[part]] = seen.astype(value.dtype) if single else seen
@@ -454,50 +357,3 @@ def _again(problem: Problem, caller: Caller, upstream: Upstream) -> Mapping[str,
     if anew.failed is not None or anew.observation is None:
         raise ValueError(anew.failed.sentence if anew.failed else "nothing came back")
     return anew.observation.got
-
-
-def plain(value: Any) -> Array | None:
-    """Whatever came back, as an array of numbers; None where it is none."""
-    if value is None:
-        return None
-    try:
-        a = np.asarray(value)
-    except (ValueError, TypeError):
-        return None
-    return a if a.dtype.kind in "fiub" else None
-
-
-def compared(name: str, got: Any, expected: Array, rtol: float) -> Comparison:
-    """Got and expected, of one shape and equal within rounding; a scalar may come as an array of one element."""
-    value = plain(got)
-    if value is None:
-        return Comparison(name, got, expected, "none", 0.0)
-    if value.shape != expected.shape and value.size == expected.size == 1:
-        value = value.reshape(expected.shape)
-    if value.shape != expected.shape:
-        same_numbers = value.size == expected.size and not _apart(value.reshape(expected.shape), expected, rtol)
-        return Comparison(name, value, expected, "shape" if same_numbers else "wrong", 0.0)
-    digits = _digits(value, expected)
-    if not _apart(value, expected, rtol):
-        return Comparison(name, value, expected, "ok", digits)
-    if np.isfinite(expected).all() and not np.isfinite(value).all():
-        return Comparison(name, value, expected, "nonfinite", digits)
-    truncated = value.dtype.kind in "iu" and not _apart(value, np.trunc(expected), rtol)
-    return Comparison(name, value, expected, "dtype" if truncated else "wrong", digits)
-
-
-def _apart(got: Array, expected: Array, rtol: float) -> bool:
-    close = max(rtol, SINGLE) if got.dtype in (np.float32, np.float16) else rtol
-    return bool(differs(got, expected, close).any())
-
-
-def _digits(got: Array, expected: Array) -> float:
-    """How many digits of the largest element agree everywhere."""
-    with np.errstate(all="ignore"):
-        scale = float(np.abs(expected[np.isfinite(expected)]).max(initial=0)) or 1.0
-        off = np.abs(got.astype(float) - expected.astype(float))
-        off = np.where(got == expected, 0.0, off)
-        worst = float(off.max(initial=0)) / scale if off.size else 0.0
-    if not math.isfinite(worst):
-        return 0.0
-    return 16.0 if worst == 0 else float(min(16.0, max(0.0, -math.log10(worst))))

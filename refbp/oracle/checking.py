@@ -16,12 +16,13 @@ import numpy as np
 
 from refbp.errors import RefbpError, listed
 from refbp.oracle import isolation
-from refbp.oracle.attempt import Attempt, Problem, attempt, draw
+from refbp.oracle.attempt import Attempt, attempt
 from refbp.oracle.callers import Caller, Isolated, Outcome
 from refbp.oracle.calls import alone
 from refbp.oracle.example import smallest
 from refbp.oracle.exercise import Course, Exercise
 from refbp.oracle.isolation import Limits, SubmissionError, Worker, finite_differences
+from refbp.oracle.problem import Problem, draw
 from refbp.oracle.submission import File, Submission, has_methods
 from refbp.oracle.verdict import Row, better, judge
 from refbp.oracle.words import explain

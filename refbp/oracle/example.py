@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from refbp.oracle import layout
-from refbp.oracle.attempt import Problem, attempt, plain
+from refbp.oracle.attempt import attempt
 from refbp.oracle.callers import Caller
 from refbp.oracle.calls import called, lines, parsed
+from refbp.oracle.comparison import plain
+from refbp.oracle.problem import Problem
 from refbp.oracle.shrink import Example, judge, shrink
 from refbp.oracle.verdict import Row
 from refbp.oracle.written import literal, shown

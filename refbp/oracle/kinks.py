@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from refbp.errors import RefbpError
-from refbp.oracle.attempt import Attempt, Problem, plain, wanted
+from refbp.oracle.attempt import Attempt, wanted
+from refbp.oracle.comparison import plain
+from refbp.oracle.problem import Problem
 
 STEP = 1e-7  # small beside the distance to the next kink, large beside rounding
 SLACK = 1e-5  # relative to the largest value: what the step itself changes

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from refbp.oracle.attempt import Attempt, Comparison, plain
+from refbp.oracle.attempt import Attempt
 from refbp.oracle.checking import Report
+from refbp.oracle.comparison import Comparison, plain
 from refbp.oracle.present import HINTS, heading, summary, table
 from refbp.oracle.verdict import PASSING, Row
 

@@ -34,9 +34,10 @@ import numpy as np
 
 from refbp.errors import RefbpError, did_you_mean, listed
 from refbp.oracle import harmless, layout
-from refbp.oracle.attempt import Problem, draw, readable, wanted
+from refbp.oracle.attempt import wanted
 from refbp.oracle.calls import NotationError, assigned, parsed
 from refbp.oracle.exercise import TIERS, Course, Exercise, ExerciseError
+from refbp.oracle.problem import Problem, draw, readable
 from refbp.oracle.toml_cases import case
 from refbp.spec import Case
 

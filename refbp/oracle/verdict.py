@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from refbp.oracle.attempt import Attempt, Comparison, plain
+from refbp.oracle.attempt import Attempt
 from refbp.oracle.callers import Outcome
+from refbp.oracle.comparison import Comparison, plain
 from refbp.oracle.exercise import Exercise
 from refbp.oracle.finding import Finding
 from refbp.oracle.kinks import earned

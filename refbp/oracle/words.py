@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refbp.errors import listed
-from refbp.oracle.attempt import Attempt, Problem, Run
+from refbp.oracle.attempt import Attempt, Run
 from refbp.oracle.calls import Scene
 from refbp.oracle.clues import cases, mutant, otherwise, scale, shape
 from refbp.oracle.diagnose import ASIDE, MOST, SURE, diagnose, ranked
 from refbp.oracle.families import output_mistakes
 from refbp.oracle.finding import Evidence, Finding
 from refbp.oracle.observation import Observation, Upstream
+from refbp.oracle.problem import Problem
 from refbp.oracle.verdict import Row
 from refbp.spec import Mistake
 
@@ -90,8 +91,8 @@ def _settled(a: Attempt, o: Observation, of: Mapping[str, Sequence[str]]) -> Obs
 
 
 def _is_of(expression: str, name: str) -> bool:
-    from refbp.oracle.attempt import readable
     from refbp.oracle.layout import covered
+    from refbp.oracle.problem import readable
 
     return readable(name) in covered(expression, {readable(name): None})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from refbp.contract import Layer
 from refbp.oracle.alike.matching import Matched
-from refbp.oracle.attempt import readable
+from refbp.oracle.problem import readable
 
 MOST = 64
 EPSILONS = (1e-8, 1e-5, 1e-6, 1e-7, 1e-10, 1e-12, 1e-3, 0.0)  # what functions that take no eps have in them

@@ -13,8 +13,10 @@ import numpy as np
 from refbp.oracle import layout
 from refbp.oracle.alike.matching import Function, LikeError, Matched, Offer, synonyms
 from refbp.oracle.alike.matching import plain as lower
-from refbp.oracle.attempt import Problem, Run, plain
+from refbp.oracle.attempt import Run
 from refbp.oracle.calls import Scene
+from refbp.oracle.comparison import plain
+from refbp.oracle.problem import Problem
 
 PREFIXES = ("dl_d", "dld", "grad_", "d_", "g_", "d", "g")
 

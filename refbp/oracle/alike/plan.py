@@ -25,11 +25,13 @@ from refbp.oracle.alike.cases import Cases, resized, takeable
 from refbp.oracle.alike.gradients import Order, reference, shape_of
 from refbp.oracle.alike.matching import Function, LikeError, Matched, Offer, matched
 from refbp.oracle.alike.matching import plain as lower
-from refbp.oracle.attempt import Problem, attempt, draw, plain, readable
+from refbp.oracle.attempt import attempt
 from refbp.oracle.callers import Caller
 from refbp.oracle.calls import CallFailed, Scene
+from refbp.oracle.comparison import plain
 from refbp.oracle.exercise import Exercise
 from refbp.oracle.observation import differs
+from refbp.oracle.problem import Problem, draw, readable
 from refbp.spec import Case, Spec
 
 FITTING = 4  # arrangements that are tried in full
