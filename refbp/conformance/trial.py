@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 SEED = 20260101
-JUMP = 1e5  # what moves by more roundings than these, when it is given one, has jumped
+JUMP = 1e3  # what moves by more roundings than these, when it is given one, has jumped
 
 
 class Trial:

@@ -124,7 +124,9 @@ def kinks(trial: Trial, numeric: Witness, grads: dict[str, Array]) -> list[Kink]
                 continue
             slope = numeric.at(name, index)
             # where two branches join with one slope, a central difference mixes them: each side alone is as exact
-            if all(replace(slope, value=s).contradicts(mine, max(scale, 1), DOUBT) for s in (slope.value, left, right)):
+            # and at a chosen point a forward that does not move is constant there, not flat
+            told = [replace(slope, value=s, resolution=0.0) for s in (slope.value, left, right)]
+            if all(s.contradicts(mine, max(scale, 1), DOUBT) for s in told):
                 return Outcome(
                     Verdict.BACKWARD,
                     f"gradient of {name}, element {list(index)}: backward says {mine:.8g},"
