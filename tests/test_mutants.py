@@ -209,3 +209,9 @@ def test_a_layer_that_is_wrong_as_it_stands_is_so_in_whichever_process_its_case_
     assert shared is not None
     assert shared.problem == mutate.score(entry).problem
     assert shared.problem.startswith("it is wrong as it stands (case seven, check ")
+
+
+def test_a_case_of_huge_values_warns_nobody():
+    done = refbp("mutate", "RMSNorm", "--summary", "--jobs", "1")
+    assert done.returncode == 0
+    assert done.stderr == ""

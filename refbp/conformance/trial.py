@@ -63,7 +63,10 @@ class Trial:
         return tuple(None if d is None else self._cast(np.asarray(d(rng))) for d in self.case.draws)  # type: ignore[misc]
 
     def _cast(self, a: Array) -> Array:
-        return a.astype(self.round_to).astype(self.dtype) if a.dtype.kind == "f" else a
+        if a.dtype.kind != "f":
+            return a
+        with np.errstate(over="ignore"):  # a case of huge values is infinite in float32, and is to be
+            return a.astype(self.round_to).astype(self.dtype)
 
     @cached_property
     def input_names(self) -> list[str]:
