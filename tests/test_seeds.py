@@ -12,6 +12,7 @@ ACCUSED = """
 BatchNorm1d             constant-column  float32            3
 BatchNorm1d             constant-column  memory             3
 BatchNorm1d             huge             memory             3
+BatchNorm2d             one-channel      memory             7
 CosineSimilarity        norm=eps         batch-of-one       1
 CosineSimilarity        norm=eps         gradients          1
 CrossEntropyLoss        all-ignored      nonfinite          8
@@ -27,6 +28,7 @@ Linear                  one-by-one       memory             3
 LinearCrossEntropyLoss  smoothing        nonfinite          1
 LocalResponseNorm       even             nonfinite          4
 MultiheadAttention      no-weights       nonfinite          1
+Normalize               scalar           gradients          8
 RNN                     one-by-one       gradients          4
 Transformer             norm-first       linearity          1
 Transformer             norm-first       memory             1
