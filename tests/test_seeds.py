@@ -1,4 +1,4 @@
-"""Any seed proves it: what was once called wrong under a seed, and was not, and what a budget still does not forgive."""
+"""What was once called wrong under a seed other than the default, and was not, and what a budget still does not forgive."""
 
 import numpy as np
 import pytest

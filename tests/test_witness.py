@@ -11,6 +11,7 @@ from refbp.conformance import witness
 from refbp.conformance.trial import Trial
 from refbp.conformance.verify import run_check
 from refbp.conformance.witness import Witness
+from refbp.draws import special
 from refbp.layers import activation as act
 
 mpmath.mp.dps = 40
@@ -122,3 +123,20 @@ def test_a_slope_that_does_not_exist_contradicts_nothing():
     assert witness.Slope(1.0, 0.0, 0.0).contradicts(1.0 + 1e-10, 1.0, 1e-8)
     assert not witness.Slope(1.0, 0.0, 1e-10).contradicts(1.0 + 1e-10, 1.0, 1e-8)
     assert witness.Slope(1.0, 1.0, 0.0).contradicts(1.1, 1.0, 1e-8)  # an uncertainty excuses only so much
+
+
+def test_a_bend_in_one_gradient_excuses_no_other(monkeypatch):
+    """x bends within a step of the difference quotient; the slope of the weight is smooth, and wrong."""
+    right = act.PReLU.backward
+
+    def wrong(self, saved, dy):
+        grads = right(self, saved, dy)
+        return Grads(*grads.inputs, weight=1.1 * grads.params["weight"])
+
+    layer, x = act.PReLU(init=0.3), special("near its kink", (4,), lambda _: np.array([3e-6, -4.0, 2.0, -3.0]))
+    assert not _outcome(layer, x, "witness").wrong
+    assert "bends too sharply" in _outcome(layer, x, "witness").message
+    monkeypatch.setattr(act.PReLU, "backward", wrong)
+    found = _outcome(layer, x, "witness")
+    assert found.wrong
+    assert "gradient of weight" in found.message

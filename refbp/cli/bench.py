@@ -38,7 +38,7 @@ def bench_command(
     A ratio below 1 means that refbp is faster. A busy machine makes both slower, not the ratio right: run it on a quiet one.
 
     --growth takes every registered layer instead, lengthens one axis of its inputs after the other (samples, steps, channels,
-    sides) and prints the p of time ~ n^p, refbp's and torch's: 1 is linear. All layers take about five minutes.
+    sides) and prints the p of time ~ n^p, refbp's and torch's: 1 is linear. All layers take minutes.
     """
     registry = load(plugins_dirs)
     if growth:
@@ -63,8 +63,7 @@ def bench_command(
             "timings": [t.data() for r in rows.values() for t in r],
             "geometric_mean": {d: bench.geometric_mean(r) for d, r in rows.items()},
         }
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-        click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
+        _written(json_file, data)
     if json_file == "-":
         return
     heading = ["forward + backward"]
@@ -92,6 +91,11 @@ def bench_command(
         columns(table, right=tuple(range(1, len(heading))))
 
 
+def _written(json_file: str, data: dict[str, Any]) -> None:
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
+
+
 def _growth(registry: Registry, only: str, json_file: str | None) -> None:
     chosen = [e for e in registry.entries.values() if only.lower() in e.name.lower()]
     if not chosen:
@@ -109,9 +113,7 @@ def _growth(registry: Registry, only: str, json_file: str | None) -> None:
             advance(entry.name)
     about = f"{bench.machine()}, {', '.join(f'{n} {v}' for n, v in versions().items())}, one thread, float32"
     if json_file:
-        data: dict[str, Any] = {"machine": about, "growth": [g.data() for g in found]}
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-        click.echo(text, nl=False) if json_file == "-" else write_file(json_file, text)
+        _written(json_file, {"machine": about, "growth": [g.data() for g in found]})
     if json_file == "-":
         return
     click.echo(about + "\n")

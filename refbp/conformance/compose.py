@@ -232,7 +232,7 @@ def _has_gradients(entry: Entry, layer: Layer[Any], examples: Sequence[Array]) -
         return True  # it takes others
     outputs = step.outputs if isinstance(step.outputs, tuple) else (step.outputs,)
     with np.errstate(all="ignore"):  # whether there is a gradient, not what it is: no number of it is looked at
-        grads = step.backward(*(np.ones_like(y) if y.dtype.kind == "f" else None for y in outputs)).inputs
+        grads = step.backward(*(y.copy() if y.dtype.kind == "f" else None for y in outputs)).inputs
     needed = examples[:1] if entry.kind == "loss" else examples
     return not any(g is None and a.dtype.kind == "f" for g, a in zip(grads, needed, strict=False))
 

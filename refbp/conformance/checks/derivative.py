@@ -36,18 +36,18 @@ def witness(trial: Trial) -> Outcome | None:
     slope = numeric.slope(direction)
     size = math.sqrt(sum(g.size for g in grads.values())) * scale
     if slope.contradicts(expected, size, DOUBT):
-        if slope.uncertainty > ROUGH * size:
-            return untested("two step widths disagree: forward bends too sharply here for a difference quotient")
-        for name, g in grads.items():  # which gradient: each alone
+        for name, g in grads.items():  # which gradient: each alone, for one may bend and another not
             alone = numeric.slope({name: direction[name]})
             mine = float(np.vdot(g, direction[name]))
-            if alone.contradicts(mine, size, DOUBT):
+            if alone.contradicts(mine, size, DOUBT) and alone.uncertainty <= ROUGH * size:
                 return Outcome(
                     Verdict.BACKWARD,
                     f"gradient of {name} is not the derivative of forward: along a random direction backward says"
                     f" {mine:.8g}, the numerical witness {alone.value:.8g} ± {alone.uncertainty:.1g}",
                     budget.digits(abs(mine - alone.value), size),
                 )
+        if slope.uncertainty > ROUGH * size:
+            return untested("two step widths disagree: forward bends too sharply here for a difference quotient")
         return Outcome(Verdict.BACKWARD, f"backward says {expected:.8g} along a random direction, forward {slope.value:.8g}")
     wrong = _elements(numeric, grads, scale, _few(grads, rng))
     if wrong is None and not slope.decides(size):
