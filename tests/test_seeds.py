@@ -20,6 +20,7 @@ CrossEntropyLoss        images           nonfinite          8
 EmbeddingBag            max-norm-max     witness            2
 GLU                     saturated        nonfinite          3
 GaussianNLLLoss         below-eps        nonfinite          3
+GroupNorm               a-value-each     gradients          10
 InstanceNorm1d          huge             memory             2
 LPPool3d                smallest         witness            5
 LayerNorm               one-element      batch-of-one       1

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any
 
+from refbp.cases.normalization import lone
 from refbp.draws import exactly, normal
 from refbp.hookspecs import hookimpl
 from refbp.layers.distance import CosineSimilarity, Normalize, PairwiseDistance
@@ -98,11 +99,6 @@ def refbp_layers() -> Iterator[Spec]:
         conventions=[*ZEROS, Convention("‖x‖ = ε", "the gradient of x / ‖x‖")],
         waivers=[
             *_beyond("outputs", "gradients", "batch-of-one"),
-            Waiver(
-                "gradients",
-                "torch's gradient of a single element is what rounding has left of 0",
-                when=lambda case: case.id == "scalar",
-                always=False,  # it may have left nothing
-            ),
+            lone("scalar"),
         ],
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from refbp.cases.normalization import HUGE, SANE, TINY, squared
+from refbp.cases.normalization import HUGE, SANE, TINY, lone, squared
 from refbp.draws import constant, exactly, normal
 from refbp.hookspecs import hookimpl
 from refbp.layers.layer_norm import LayerNorm, RMSNorm
@@ -29,12 +29,7 @@ def refbp_layers() -> Iterator[Spec]:
         ],
         waivers=[
             *squared("outputs", "gradients", "batch-of-one"),
-            Waiver(
-                "gradients",
-                "torch's gradient of a single element is what rounding has left of 0",
-                when=lambda case: case.id == "one-element",
-                always=False,  # it may have left nothing
-            ),
+            lone("one-element"),
         ],
     )
     cubed = "torch multiplies by the cube of 1/√(mean(x²) + ε), which underflows long before the gradient does"
